@@ -1,0 +1,299 @@
+"""Which array library, which device, how many threads.
+
+Everything in minidiff computes on plain arrays of one of two libraries, NumPy on the CPU and CuPy on an NVIDIA GPU, and
+takes the library from the arrays it is given (`array_module`) or from the device it is asked for (`get_library`). The few
+primitives that the two spell differently (`erf`, copies to and from the host) live here, and so do the
+threads: `parallel` cuts CPU work into pieces. No differentiation. Read `minidiff.autograd` next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that this machine cannot give, or arrays of two devices met in one operation."""
+
+
+# -- libraries -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Library:
+    """What differs between array libraries. `module` is the array library itself, used as `xp` everywhere."""
+
+    name: str
+    module: Any
+    array_type: type
+    from_numpy: Callable[[np.ndarray], Any]
+    to_numpy: Callable[[Any], np.ndarray]
+    device_of: Callable[[Any], str]
+    erf: Callable[[Any], Any]
+
+
+def _scipy_erf(x: np.ndarray) -> np.ndarray:
+    from scipy.special import erf  # a quarter of a second of import that most programs never need
+
+    return erf(x)
+
+
+NUMPY = Library(
+    name="cpu", module=np, array_type=np.ndarray, from_numpy=np.asarray, to_numpy=np.asarray,
+    device_of=lambda x: "cpu", erf=_scipy_erf,
+)
+_by_type: dict[type, Library] = {np.ndarray: NUMPY}
+_by_name: dict[str, Library] = {"cpu": NUMPY}
+
+
+def register(library: Library) -> None:
+    """Make a further array library known under its device name (CuPy; the stand-in of the tests)."""
+    _by_type[library.array_type] = library
+    _by_name[library.name] = library
+
+
+def _register_cupy() -> Library:
+    """Import CuPy and find a GPU, or say what is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise DeviceError(
+            "device 'cuda' needs CuPy, which is not installed: pip install 'minidiff[gpu]' (CUDA 12) or "
+            "'minidiff[gpu13]' (CUDA 13), or use device 'cpu'"
+        ) from error
+    if not cupy.cuda.is_available():
+        raise DeviceError(
+            "device 'cuda' needs an NVIDIA GPU with its driver; CuPy is installed but finds none: use device 'cpu'"
+        )
+
+    def erf(x: Any) -> Any:
+        from cupyx.scipy.special import erf as cupy_erf
+
+        return cupy_erf(x)
+
+    register(Library(
+        name="cuda", module=cupy, array_type=cupy.ndarray, from_numpy=cupy.asarray, to_numpy=cupy.asnumpy,
+        device_of=lambda x: f"cuda:{x.device.id}", erf=erf,
+    ))
+    return _by_name["cuda"]
+
+
+def _library(device: str) -> Library:
+    name, _, number = device.partition(":")
+    if name == "cuda" and name not in _by_name:
+        library = _register_cupy()
+    elif name in _by_name:
+        library = _by_name[name]
+    else:
+        raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'")
+    if number and (library is NUMPY or not number.isdigit()):
+        raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'")
+    return library
+
+
+def get_library(device: str) -> ModuleType:
+    """The array library of a device: numpy for 'cpu', cupy for 'cuda' and 'cuda:N'.
+
+    Raises DeviceError for an unknown device, and for 'cuda' without CuPy or without a GPU (it says what to install).
+    """
+    return _library(device).module
+
+
+def _library_of(x: Any) -> Library | None:
+    """The library of an array or of a Tensor (whose `data` is an array); None for Python and NumPy scalars, lists, None."""
+    x = to_array(x)
+    kind = type(x)
+    found = _by_type.get(kind)
+    if found is None and kind.__module__.partition(".")[0] == "cupy":
+        _register_cupy()
+        found = _by_type.get(kind)
+    if found is None and isinstance(x, np.ndarray):  # a subclass of ndarray
+        found = NUMPY
+    return found
+
+
+def array_module(*arrays: Any) -> ModuleType:
+    """The array library (`xp`) that the given arrays or Tensors belong to; NumPy if there are only scalars.
+
+    Raises DeviceError when arrays of two libraries meet: nothing is moved between devices silently.
+    """
+    found = None
+    for x in arrays:
+        library = _library_of(x)
+        if library is not None and library is not found:
+            if found is not None:
+                raise DeviceError(
+                    f"arrays on two devices in one operation: {found.name} and {library.name}; "
+                    "move one of them first, with .to(device) or backend.asarray(x, device)"
+                )
+            found = library
+    return NUMPY.module if found is None else found.module
+
+
+def to_array(x: Any) -> Any:
+    """The plain array inside a Tensor; anything else unchanged."""
+    return x.data if hasattr(x, "requires_grad") and type(x).__module__.startswith("minidiff.") else x
+
+
+def asarray(x: Any, device: str | None = None, dtype: Any = None) -> Any:
+    """`x` (array, Tensor, list or number) as a plain array on `device` ('cpu', 'cuda', 'cuda:N'; None: where it is).
+
+    Copies only when the device or the dtype changes. Raises DeviceError for a device that is not there.
+    """
+    x = to_array(x)
+    source = _library_of(x)
+    if device is None:
+        target = source or NUMPY
+    else:
+        target = _library(device)
+    if source is target and (device is None or ":" not in device or device == target.device_of(x)):
+        return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+    host = source.to_numpy(x) if source else np.asarray(x)
+    host = host if dtype is None else host.astype(dtype, copy=False)
+    if device is not None and ":" in device:
+        with target.module.cuda.Device(int(device.partition(":")[2])):
+            return target.from_numpy(host)
+    return target.from_numpy(host)
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """A host copy (or, on the CPU, a view) of an array or Tensor."""
+    x = to_array(x)
+    library = _library_of(x)
+    return library.to_numpy(x) if library else np.asarray(x)
+
+
+def device_of(x: Any) -> str:
+    """Where an array or Tensor lives: 'cpu', 'cuda:0', ..."""
+    x = to_array(x)
+    return (_library_of(x) or NUMPY).device_of(x)
+
+
+def erf(x: Any) -> Any:
+    """The error function of an array, elementwise, in the array's dtype."""
+    return _library_of(x).erf(x)
+
+
+def add_at(target: Any, index: Any, values: Any) -> None:
+    """`target[index] += values`, where indices that occur several times add up. Writes into `target`."""
+    array_module(target).add.at(target, index, values)
+
+
+# -- threads ---------------------------------------------------------------------------------------------------------
+
+_threads: int | None = None
+_pool: ThreadPoolExecutor | None = None
+_inside = threading.local()
+_scratch = threading.local()
+
+
+def get_threads() -> int:
+    """How many threads CPU work is spread over: `set_threads`, else OMP_NUM_THREADS, else the cores this process may use."""
+    if _threads is not None:
+        return _threads
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(count: int | None) -> None:
+    """Spread CPU work over `count` threads from now on (None: the default again). Results do not depend on it."""
+    global _threads, _pool
+    if count is not None and (not isinstance(count, int) or count < 1):
+        raise ValueError(f"set_threads: expected a whole number of at least 1, got {count!r}")
+    _threads = count
+    if _pool is not None:
+        _pool.shutdown()
+        _pool = None
+
+
+def _blas_libraries() -> list[Any]:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas").lib_controllers
+
+
+_blas: list[Any] | None = None
+_blas_depth = 0
+_blas_before: list[int] = []
+_blas_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Keep BLAS at one thread: minidiff's own threads work side by side, and the bits do not depend on the machine."""
+    global _blas, _blas_depth, _blas_before
+    with _blas_lock:
+        if _blas is None:
+            _blas = _blas_libraries()
+        if _blas_depth == 0:
+            _blas_before = [library.get_num_threads() for library in _blas]
+            for library in _blas:
+                library.set_num_threads(1)
+        _blas_depth += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_depth -= 1
+            if _blas_depth == 0:
+                for library, count in zip(_blas, _blas_before):
+                    library.set_num_threads(count)
+
+
+def parallel(function: Callable[[int], None], count: int) -> None:
+    """Call `function(0) ... function(count - 1)`, spread over the threads, with BLAS at one thread inside.
+
+    The pieces must not depend on each other. How work is cut into pieces must not depend on the number of threads:
+    then neither do the results. The first exception of a piece is raised here.
+    """
+    global _pool
+    with one_blas_thread():
+        workers = min(get_threads(), count)
+        if workers <= 1 or getattr(_inside, "piece", False):
+            for index in range(count):
+                function(index)
+            return
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max_workers=max(1, get_threads() - 1), thread_name_prefix="minidiff")
+        pieces = itertools.count()
+
+        def work() -> None:
+            _inside.piece = True
+            try:
+                while (index := next(pieces)) < count:
+                    function(index)
+            finally:
+                _inside.piece = False
+
+        others = [_pool.submit(work) for _ in range(workers - 1)]
+        try:
+            work()
+        finally:
+            errors = [other.exception() for other in others]
+        for error in errors:
+            if error is not None:
+                raise error
+
+
+def scratch(key: str, shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """A buffer of this thread, kept between calls so that it stays in cache; its content is what was left in it.
+
+    One buffer exists for each `key`: asking again under the same key hands out the same memory.
+    """
+    buffers = _scratch.__dict__
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = buffers.get(key)
+    if memory is None or memory.nbytes < size:
+        memory = buffers[key] = np.empty(size, np.uint8)
+    return memory[:size].view(dtype).reshape(shape)

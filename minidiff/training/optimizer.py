@@ -1,0 +1,91 @@
+"""AdamW, gradient clipping, and the learning rate of a step.
+
+Each works on all parameters at once, laid end to end (`flat.py`), and in place, since nothing else may hold a second copy of a
+model. Read `ema.py` next.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from minidiff import backend
+from minidiff.training.flat import BLOCK, FlatParameters, by_blocks
+
+
+class AdamW:
+    """Adam with decoupled weight decay; the update is that of torch.optim.AdamW.
+
+        theta <- theta (1 - lr wd)                                          Loshchilov & Hutter 2019, Algorithm 2
+        m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2      Kingma & Ba 2015, Algorithm 1
+        theta <- theta - lr m^ / (sqrt(v^) + eps),   m^ = m / (1 - beta1^k),   v^ = v / (1 - beta2^k)
+
+    at step k = 1, 2, ... parameters: what is changed by `step`. All of them decay, biases and norms too, as in torch.
+    learning_rate, eps, weight_decay: at least 0; betas: in [0, 1). Raises ValueError for others.
+    first_moment, second_moment: m and v, (P,); with step_count, the number of steps done, they are the whole state.
+    """
+
+    def __init__(
+        self, parameters: FlatParameters, learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        for name, value in {"learning_rate": learning_rate, "eps": eps, "weight_decay": weight_decay}.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"AdamW: {name}={value}; expected a finite number of at least 0")
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"AdamW: betas={betas}; expected two numbers in [0, 1)")
+        self.parameters, self.learning_rate, self.betas, self.eps, self.weight_decay = parameters, learning_rate, betas, eps, weight_decay
+        xp = backend.array_module(parameters.data)
+        self.first_moment, self.second_moment = xp.zeros_like(parameters.data), xp.zeros_like(parameters.data)
+        self.step_count = 0
+
+    def step(self, gradient: Any, learning_rate: float | None = None) -> None:
+        """Change the parameters by their gradient (P,). learning_rate: of this step, if not the one given at the beginning."""
+        lr = self.learning_rate if learning_rate is None else learning_rate
+        self.step_count += 1
+        beta1, beta2 = self.betas
+        correction1, correction2 = 1 - beta1**self.step_count, 1 - beta2**self.step_count
+        xp = backend.array_module(gradient)
+
+        def update(scratch: Any, theta: Any, m: Any, v: Any, g: Any) -> None:
+            theta *= 1 - lr * self.weight_decay
+            xp.subtract(g, m, out=scratch)
+            scratch *= 1 - beta1
+            m += scratch                                    # beta1 m + (1 - beta1) g
+            xp.multiply(g, g, out=scratch)
+            scratch *= 1 - beta2
+            v *= beta2
+            v += scratch                                    # beta2 v + (1 - beta2) g^2
+            xp.sqrt(v, out=scratch)
+            scratch /= math.sqrt(correction2)
+            scratch += self.eps                             # sqrt(v^) + eps
+            xp.divide(m, scratch, out=scratch)
+            scratch *= lr / correction1
+            theta -= scratch                                # lr m^ / (sqrt(v^) + eps)
+
+        by_blocks(update, self.parameters.data, self.first_moment, self.second_moment, gradient)
+
+
+def clip_grad_norm(gradient: Any, max_norm: float) -> Any:
+    """Shorten a gradient that is longer than max_norm, in place; returns the length it had.
+
+        g <- g min(1, max_norm / (|g| + 1e-6))                    Pascanu et al. 2013, Algorithm 1; the 1e-6 is torch's
+
+    gradient: (P,), all parameters end to end, so |g| is the norm over all of them. max_norm: above 0; infinity only measures.
+    Returns a 0-d array on the gradient's device: nothing waits for a GPU. A NaN in the gradient makes all of it NaN.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm={max_norm}; expected a number above 0")
+    norm = global_norm(gradient)
+    if max_norm < math.inf:
+        factor = (max_norm / (norm + 1e-6)).clip(None, 1.0).astype(gradient.dtype)
+        by_blocks(lambda scratch, g: backend.array_module(g).multiply(g, factor, out=g), gradient)
+    return norm
+
+
+def global_norm(x: Any) -> Any:
+    """|x| = sqrt(sum x_i^2) of a (P,) array as a float64 0-d array; summed in blocks, the sums in float64."""
+    xp = backend.array_module(x)
+    sums = xp.zeros(-(-x.size // BLOCK))
+    # TODO
+    return sums
