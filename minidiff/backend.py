@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -292,7 +293,7 @@ def scratch(key: str, shape: Sequence[int], dtype: Any) -> np.ndarray:
     One buffer exists for each `key`: asking again under the same key hands out the same memory.
     """
     buffers = _scratch.__dict__
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = buffers.get(key)
     if memory is None or memory.nbytes < size:
         memory = buffers[key] = np.empty(size, np.uint8)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 
+from minidiff.autograd import composite
+
 from .activation import softmax
 from .elementwise import where
 from .linear import matmul
 from .shape import transpose
+
+
+@composite
+def attended(query, key, value, mask, *, scale):
+    """softmax(Q K^T scale + mask) V, shapes as in `scaled_dot_product_attention`."""
+    scores = matmul(query * scale, transpose(key, -1, -2))
+    if mask is not None:
+        scores = where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
+    return matmul(softmax(scores, -1), value)
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, scale: float | None = None):
@@ -20,8 +31,4 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, scale: float
     if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
         raise ValueError(f"scaled_dot_product_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} "
                          "do not fit; expected (..., L, E), (..., S, E), (..., S, Ev)")
-    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
-    scores = matmul(query * scale, transpose(key, -1, -2))
-    if attn_mask is not None:
-        scores = where(attn_mask, scores, -math.inf) if attn_mask.dtype == bool else scores + attn_mask
-    return matmul(softmax(scores, -1), value)
+    return attended(query, key, value, attn_mask, scale=1.0 / math.sqrt(query.shape[-1]) if scale is None else scale)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from minidiff.autograd import operation
 
 from .elementwise import eq, exp, log, sqrt
-from .shape import expand, reshape
+from .shape import axis_of, expand, reshape
 
 
 def axes(dim, ndim: int, name: str) -> tuple[int, ...]:
@@ -16,10 +16,7 @@ def axes(dim, ndim: int, name: str) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
-    for d in dims:
-        if not -max(ndim, 1) <= d < max(ndim, 1):
-            raise IndexError(f"{name}: dimension {d} of an input with {ndim} dimensions; expected {-ndim} to {ndim - 1}")
-    found = tuple(d % max(ndim, 1) for d in dims)
+    found = tuple(axis_of(d, max(ndim, 1), name) for d in dims)  # a single number may be called dimension 0, as in torch
     if len(set(found)) != len(found):
         raise IndexError(f"{name}: a dimension occurs twice in dim={dim}")
     return found if ndim else ()

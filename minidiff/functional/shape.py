@@ -23,6 +23,13 @@ expanded = operation(lambda xp, input, *, shape: xp.broadcast_to(input, shape),
                      input=lambda g, like_input: unbroadcast(g, like_input.shape))
 
 
+def axis_of(dim: int, ndim: int, name: str) -> int:
+    """`dim`, which may count from the end, as an int from 0 to ndim - 1; IndexError otherwise."""
+    if not -ndim <= dim < ndim:
+        raise IndexError(f"{name}: dimension {dim} of an input with {ndim} dimensions; expected {-ndim} to {ndim - 1}")
+    return dim % ndim
+
+
 def reshape(input, shape: Sequence[int]):
     """The same elements, in the same (row-major) order, in another shape; one size may be -1. ValueError if they don't fit."""
     shape = tuple(shape)
@@ -36,7 +43,9 @@ def reshape(input, shape: Sequence[int]):
 def flatten(input, start_dim: int = 0, end_dim: int = -1):
     """Merge the dimensions from start_dim to end_dim into one: (N, C, H, W) -> (N, C H W) for start_dim=1."""
     ndim = len(input.shape)
-    start, end = start_dim % ndim, end_dim % ndim
+    start, end = axis_of(start_dim, ndim, "flatten"), axis_of(end_dim, ndim, "flatten")
+    if start > end:
+        raise ValueError(f"flatten: start_dim={start_dim} comes after end_dim={end_dim} in shape {tuple(input.shape)}")
     return reshape(input, (*input.shape[:start], math.prod(input.shape[start:end + 1]), *input.shape[end + 1:]))
 
 
@@ -51,8 +60,10 @@ def permute(input, dims: Sequence[int]):
 
 def transpose(input, dim0: int, dim1: int):
     """Swap the dimensions dim0 and dim1 of the input, whose shape (..., a, ..., b, ...) becomes (..., b, ..., a, ...)."""
-    dims = list(range(len(input.shape)))
-    dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+    ndim = len(input.shape)
+    dims = list(range(ndim))
+    a, b = axis_of(dim0, ndim, "transpose"), axis_of(dim1, ndim, "transpose")
+    dims[a], dims[b] = b, a
     return permute(input, dims)
 
 
@@ -71,13 +82,13 @@ def expand(input, shape: Sequence[int]):
 
 def squeeze(input, dim: int | None = None):
     """Drop dimensions of size 1: all of them, or `dim` if its size is 1. (N, 1, H) -> (N, H)."""
-    ndim = len(input.shape)
-    return reshape(input, tuple(n for i, n in enumerate(input.shape) if n != 1 or dim is not None and i != dim % ndim))
+    dropped = range(len(input.shape)) if dim is None else (axis_of(dim, len(input.shape), "squeeze"),)
+    return reshape(input, tuple(n for i, n in enumerate(input.shape) if n != 1 or i not in dropped))
 
 
 def unsqueeze(input, dim: int):
     """A new dimension of size 1 in place `dim`: (N, C) -> (N, C, 1) for dim=-1."""
-    dim = dim % (len(input.shape) + 1)
+    dim = axis_of(dim, len(input.shape) + 1, "unsqueeze")
     return reshape(input, (*input.shape[:dim], 1, *input.shape[dim:]))
 
 
@@ -143,7 +154,7 @@ def gather(input, dim: int, index):
     if len(index.shape) != len(input.shape):
         raise ValueError(f"gather: index of shape {tuple(index.shape)} for an input of shape {tuple(input.shape)}; "
                          "both need the same number of dimensions")
-    return taken_along(input, index, axis=dim % len(input.shape))
+    return taken_along(input, index, axis=axis_of(dim, len(input.shape), "gather"))
 
 
 # -- joining ---------------------------------------------------------------------------------------------------------
@@ -169,7 +180,7 @@ def cat(tensors: Sequence, dim: int = 0):
     if not tensors:
         raise ValueError("cat: expected at least one tensor, got none")
     ndim = len(tensors[0].shape)
-    dim = dim % ndim
+    dim = axis_of(dim, ndim, "cat")
     for x in tensors[1:]:
         if len(x.shape) != ndim or any(a != b for i, (a, b) in enumerate(zip(x.shape, tensors[0].shape)) if i != dim):
             raise ValueError(f"cat: shapes {[tuple(x.shape) for x in tensors]} differ outside dimension {dim}")
@@ -186,8 +197,10 @@ def split(input, split_size: int | Sequence[int], dim: int = 0) -> tuple:
 
     Raises ValueError when given sizes do not add up to shape[dim].
     """
-    dim = dim % len(input.shape)
+    dim = axis_of(dim, len(input.shape), "split")
     n = input.shape[dim]
+    if isinstance(split_size, int) and split_size < 1:
+        raise ValueError(f"split: expected pieces of at least 1, got split_size={split_size}")
     sizes = [builtins.min(split_size, n - k) for k in range(0, n, split_size)] if isinstance(split_size, int) else list(split_size)
     if builtins.sum(sizes) != n:
         raise ValueError(f"split: sizes {sizes} do not add up to {n}, the size of dimension {dim} of shape {tuple(input.shape)}")
@@ -197,7 +210,10 @@ def split(input, split_size: int | Sequence[int], dim: int = 0) -> tuple:
 
 def chunk(input, chunks: int, dim: int = 0) -> tuple:
     """Cut along `dim` into `chunks` equal pieces (the last may be smaller): shape[dim] = chunks * ceil(shape[dim] / chunks)."""
-    return split(input, -(-input.shape[dim] // chunks), dim)
+    if chunks < 1:
+        raise ValueError(f"chunk: expected at least 1 piece, got chunks={chunks}")
+    dim = axis_of(dim, len(input.shape), "chunk")
+    return split(input, builtins.max(-(-input.shape[dim] // chunks), 1), dim)
 
 
 def _pad(xp, input, *, widths, value):
@@ -220,6 +236,8 @@ def pad(input, pad: Sequence[int], mode: str = "constant", value: float = 0.0):
     if len(pad) % 2 or len(pad) > 2 * ndim:
         raise ValueError(f"pad: expected pairs for at most {ndim} dimensions, got {tuple(pad)}")
     pairs = [(0, 0)] * (ndim - len(pad) // 2) + [(pad[i], pad[i + 1]) for i in range(len(pad) - 2, -1, -2)]
+    if any(n + builtins.min(a, 0) + builtins.min(b, 0) < 0 for n, (a, b) in zip(input.shape, pairs)):
+        raise ValueError(f"pad: {tuple(pad)} crops more than there is in shape {tuple(input.shape)}")
     crop = tuple(slice(-builtins.min(a, 0), n + builtins.min(b, 0)) for n, (a, b) in zip(input.shape, pairs))
     cropped = picked(input, index=crop) if any(a < 0 or b < 0 for a, b in pairs) else input
     return padded(cropped, widths=tuple((builtins.max(a, 0), builtins.max(b, 0)) for a, b in pairs), value=value)
@@ -227,5 +245,5 @@ def pad(input, pad: Sequence[int], mode: str = "constant", value: float = 0.0):
 
 def flip(input, dims: Sequence[int]):
     """Reverse the order along each of `dims`: y[i] = x[n - 1 - i]. The shape stays."""
-    turned = {d % len(input.shape) for d in dims}
+    turned = {axis_of(d, len(input.shape), "flip") for d in dims}
     return picked(input, index=tuple(slice(None, None, -1) if i in turned else slice(None) for i in range(len(input.shape))))

@@ -4,21 +4,28 @@
     convolution.py    convolution, its transpose and its weight gradient
     normalization.py  GroupNorm
     activation.py     SiLU and GELU
+    attention.py      scaled dot-product attention
+    product.py        matrix products
 
 Importing this package tells the operations about their kernels; a kernel answers NotImplemented to arrays that it does not take,
 and then the twin runs.
 """
 
-from minidiff.functional import activation as _activations
-from minidiff.functional import convolution as _convolutions
-from minidiff.functional import normalization as _normalizations
+from minidiff.functional.activation import gelu_erf, gelu_tanh, silu
+from minidiff.functional.attention import attended
+from minidiff.functional.convolution import convolution as _convolution
+from minidiff.functional.convolution import convolution_input, convolution_weight
+from minidiff.functional.linear import product as _product
+from minidiff.functional.normalization import grouped
 
-from . import activation, convolution, normalization
+from . import activation, attention, convolution, normalization, product
 
-_convolutions.convolution.kernel = convolution.convolve
-_convolutions.convolution_input.kernel = convolution.convolve_input
-_convolutions.convolution_weight.kernel = convolution.convolve_weight
-_normalizations.grouped.kernel = normalization.group_norm
-_activations.silu.kernel = activation.silu
-_activations.gelu_erf.kernel = activation.gelu_erf
-_activations.gelu_tanh.kernel = activation.gelu_tanh
+_convolution.kernel = convolution.convolve
+convolution_input.kernel = convolution.convolve_input
+convolution_weight.kernel = convolution.convolve_weight
+grouped.kernel = normalization.group_norm
+silu.kernel = activation.silu
+gelu_erf.kernel = activation.gelu_erf
+gelu_tanh.kernel = activation.gelu_tanh
+attended.kernel = attention.attention
+_product.kernel = product.matmul

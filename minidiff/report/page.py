@@ -5,16 +5,15 @@ name of a class and no path can become markup. The page forbids itself (by a Con
 """
 
 import base64
-import io
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from .files import write_new
+from .pictures import png
 from .style import CSS
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -60,9 +59,7 @@ def figures(values: Mapping[str, str]) -> str:
 
 def picture(image: Image.Image, alt: str, caption: str, scale: float = 1.0) -> str:
     """A picture, inside the page, with a caption. alt: what one who cannot see it should know. scale: shown so many times its size."""
-    file = io.BytesIO()
-    image.save(file, format="PNG", optimize=True)
-    source = base64.b64encode(file.getvalue()).decode("ascii")
+    source = base64.b64encode(png(image)).decode("ascii")
     width, height = round(image.width * scale), round(image.height * scale)
     return (f'<figure>\n<img src="data:image/png;base64,{source}" width="{width}" height="{height}" alt="{escape(alt)}">\n'
             f"<figcaption>{escape(caption)}</figcaption>\n</figure>\n")
@@ -96,12 +93,4 @@ def command(line: str) -> str:
 
 def save_page(html: str, path: str | os.PathLike) -> None:
     """Write a page, whole or not at all. Raises FileExistsError if there is a file already, OSError if it cannot be written."""
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path}: exists already; move it away, or choose another name")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_text(html, encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_new(path, html.encode())

@@ -3,14 +3,14 @@
 All three are one `grid` with names at its rows and above its columns. Stands on Pillow. `curve.py` draws the loss.
 """
 
+import io
 import os
-import secrets
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from .files import write_new
 from .text import font, legible, width
 
 BACKGROUND, INK = "#ffffff", "#1c2430"
@@ -102,14 +102,13 @@ def _check_times(name: str, times: Sequence, frames: np.ndarray) -> None:
         raise ValueError(f"{name}: {len(times)} times for {len(frames)} frames")
 
 
+def png(picture: Image.Image) -> bytes:
+    """A picture as the bytes of a PNG file."""
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True)
+    return file.getvalue()
+
+
 def save_png(picture: Image.Image, path: str | os.PathLike) -> None:
     """Write a PNG, whole or not at all. Raises FileExistsError if there is a file already, OSError if it cannot be written."""
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(f"{path}: exists already; move it away, or choose another name")
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        picture.save(part, format="PNG", optimize=True)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_new(path, png(picture))

@@ -15,8 +15,8 @@ from typing import Any
 from minidiff.data import Dataset
 from minidiff.diffusion import BETA_SCHEDULES, PREDICTION_TYPES, Schedule, make_schedule
 from minidiff.models import UNetConfig
+from minidiff.training.optimizer import LR_SCHEDULES
 
-LR_SCHEDULES = ("constant", "linear", "cosine")
 DTYPES = ("float32", "float64")
 
 

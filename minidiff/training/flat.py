@@ -58,19 +58,25 @@ class FlatParameters:
         return self._gradient
 
 
-def by_blocks(update: Callable[..., None], *arrays: Any) -> None:
-    """Call update(scratch, *blocks), where the blocks are the same stretch of each of the (P,) arrays, until all is done.
+def block_count(array: Any) -> int:
+    """How many blocks `by_blocks` cuts a (P,) array into."""
+    return -(-array.size // BLOCK) if backend.array_module(array) is np else 1
 
-    scratch: an array like each block, for intermediate results. On a GPU there is one block.
+
+def by_blocks(update: Callable[..., None], *arrays: Any) -> None:
+    """Call update(index, scratch, *blocks), where the blocks are stretch number `index` of each of the (P,) arrays, for all stretches.
+
+    scratch: an array like each block, for intermediate results. On the CPU the blocks are spread over the threads; on a GPU
+    there is one.
     """
-    size, dtype = arrays[0].size, arrays[0].dtype
+    first = arrays[0]
     xp = backend.array_module(*arrays)
     if xp is not np:
-        update(xp.empty_like(arrays[0]), *arrays)
+        update(0, xp.empty_like(first), *arrays)
         return
 
     def piece(index: int) -> None:
         blocks = [array[index * BLOCK : (index + 1) * BLOCK] for array in arrays]
-        update(backend.scratch("by_blocks", blocks[0].shape, dtype), *blocks)
+        update(index, backend.scratch("by_blocks", blocks[0].shape, first.dtype), *blocks)
 
-    backend.parallel(piece, -(-size // BLOCK))
+    backend.parallel(piece, block_count(first))

@@ -9,8 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from minidiff import backend
-from minidiff.training.flat import BLOCK, FlatParameters, by_blocks
+from minidiff.training.flat import FlatParameters, block_count, by_blocks
+
+LR_SCHEDULES = ("constant", "linear", "cosine")
 
 
 class AdamW:
@@ -47,7 +51,7 @@ class AdamW:
         correction1, correction2 = 1 - beta1**self.step_count, 1 - beta2**self.step_count
         xp = backend.array_module(gradient)
 
-        def update(scratch: Any, theta: Any, m: Any, v: Any, g: Any) -> None:
+        def update(index: int, scratch: Any, theta: Any, m: Any, v: Any, g: Any) -> None:
             theta *= 1 - lr * self.weight_decay
             xp.subtract(g, m, out=scratch)
             scratch *= 1 - beta1
@@ -79,13 +83,48 @@ def clip_grad_norm(gradient: Any, max_norm: float) -> Any:
     norm = global_norm(gradient)
     if max_norm < math.inf:
         factor = (max_norm / (norm + 1e-6)).clip(None, 1.0).astype(gradient.dtype)
-        by_blocks(lambda scratch, g: backend.array_module(g).multiply(g, factor, out=g), gradient)
+        xp = backend.array_module(gradient)
+        by_blocks(lambda index, scratch, g: xp.multiply(g, factor, out=g), gradient)
     return norm
 
 
 def global_norm(x: Any) -> Any:
-    """|x| = sqrt(sum x_i^2) of a (P,) array as a float64 0-d array; summed in blocks, the sums in float64."""
+    """|x| = sqrt(sum x_i^2) of a (P,) array: a float64 0-d array on its device."""
     xp = backend.array_module(x)
-    sums = xp.zeros(-(-x.size // BLOCK))
-    # TODO
-    return sums
+    sums = xp.zeros(block_count(x))
+
+    def sum_of_squares(index: int, scratch: Any, block: Any) -> None:
+        xp.multiply(block, block, out=scratch)
+        sums[index] = scratch.sum(dtype=np.float64)
+
+    by_blocks(sum_of_squares, x)
+    return xp.sqrt(sums.sum())
+
+
+def warmup(step: int, warmup_steps: int) -> float:
+    """The share of the learning rate at step 1, 2, ...: it grows linearly and is whole from step warmup_steps on.
+
+        min(1, k / warmup_steps)                                            Goyal et al. 2017, Section 2.2
+    """
+    return min(1.0, step / warmup_steps) if warmup_steps > 0 else 1.0
+
+
+def learning_rate_at(
+    step: int, learning_rate: float, warmup_steps: int = 0, lr_schedule: str = "constant", total_steps: int | None = None,
+) -> float:
+    """The learning rate of step k = 1, 2, ...: warm-up, then constant or falling to 0, which it reaches after total_steps.
+
+        lr min(1, k / W) f(u),   u = (k - 1 - W) / (total_steps - W) in [0, 1],   W = warmup_steps
+        constant: f = 1      linear: f = 1 - u      cosine: f = (1 + cos(pi u)) / 2     Loshchilov & Hutter 2017, Eq. 5
+
+    Raises ValueError for an unknown lr_schedule, or for one that falls when total_steps is None.
+    """
+    if lr_schedule not in LR_SCHEDULES:
+        raise ValueError(f"learning_rate_at: lr_schedule={lr_schedule!r}; expected one of {', '.join(LR_SCHEDULES)}")
+    warm = learning_rate * warmup(step, warmup_steps)
+    if lr_schedule == "constant":
+        return warm
+    if total_steps is None:
+        raise ValueError(f"learning_rate_at: lr_schedule={lr_schedule!r} falls to 0 at total_steps; say when that is")
+    u = min(1.0, max(0.0, (step - 1 - warmup_steps) / max(1, total_steps - warmup_steps)))
+    return warm * (1 - u if lr_schedule == "linear" else (1 + math.cos(math.pi * u)) / 2)

@@ -486,7 +486,9 @@ def _add_at(a, indices, b=None):
     """a[indices] += b, where indices that occur several times add up; for the types that the GPU can add atomically."""
     if a.dtype not in (np.float16, np.float32, np.float64, np.int32, np.uint32, np.uint64):
         raise TypeError(f"add.at only supports int32, float16, float32, float64, uint32, uint64 as data type, not {a.dtype}")
-    np.add.at(_operand(a), _index(indices), _operand(b))
+    parts = _index(indices)
+    _count_masks(parts)
+    np.add.at(_operand(a), parts, _operand(b))
 
 
 def _as_strided(x, shape=None, strides=None):

@@ -8,6 +8,7 @@ from diffusion_laws import schedules
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minidiff.autograd import tensor
 from minidiff.diffusion import (
     PREDICTION_TYPES,
     make_schedule,
@@ -113,6 +114,21 @@ def test_simple_loss_of_a_perfect_model_is_zero_and_keeps_the_dtype(dtype):
     x_start, noise = np.random.default_rng().standard_normal((2, 4, 3)).astype(dtype)
     loss = simple_loss(lambda x, t: noise, SCHEDULE, x_start, [0, 1, 2, 3], noise)
     assert loss == 0 and loss.dtype == dtype
+
+
+@pytest.mark.parametrize("prediction_type", PREDICTION_TYPES)
+@pytest.mark.parametrize("t", [4, [4, 0, 19]], ids=["one", "each"])
+def test_the_loss_of_a_tensor_model_has_the_closed_form_gradient(prediction_type, t):
+    """For the model w x the gradient is 2 mean((w x_t - target) x_t); data as arrays and as Tensors alike."""
+    x_start, noise = np.random.default_rng().standard_normal((2, 3, 2, 5))
+    x_t = q_sample(SCHEDULE, x_start, t, noise)
+    target = training_target(SCHEDULE, prediction_type, x_start, noise, t)
+    expected = 2 * ((0.3 * x_t - target) * x_t).mean()
+    for kind in (np.asarray, tensor):
+        w = tensor(np.array(0.3), requires_grad=True)
+        loss = simple_loss(lambda x, times, w=w: w * x, SCHEDULE, kind(x_start), t, kind(noise), prediction_type)
+        loss.backward()
+        assert w.grad.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_bad_predictions_are_refused():

@@ -1,0 +1,501 @@
+"""minidiff on another device: the same numbers as on the CPU, without leaving the device.
+
+Every test runs on the stand-in for CuPy (`standin.py`), which refuses what a GPU could not do and writes down what would make
+it wait, and with a GPU on CuPy itself. Results are compared with those of the CPU, which other tests compare with the truth.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import standin
+
+from minidiff import backend, diffusion, nn, training
+from minidiff import functional as F
+from minidiff.autograd import Tensor, check_gradients, grad, no_grad, tensor
+from minidiff.data import Dataset
+from minidiff.models import Classifier, UNet, preset
+from minidiff.random import Generator
+
+DEVICES = ["standin", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+pytestmark = pytest.mark.parametrize("device", DEVICES)
+
+
+@pytest.fixture
+def rng():
+    """Fresh numbers; a failing test prints the seed."""
+    seed = secrets.randbits(32)
+    print(f"seed {seed}")
+    return np.random.default_rng(seed)
+
+
+@contextlib.contextmanager
+def transfers_to_the_host(expected, device):
+    """What happens inside brings values to the host exactly this often. CuPy does not count; there the code only runs."""
+    standin.transfers.clear()
+    yield
+    seen = list(standin.transfers)
+    assert device != "standin" or len(seen) == expected, f"{len(seen)} transfers, expected {expected}:\n" + "\n".join(seen)
+
+
+def assert_on(device, x):
+    """A plain array of the device's library, or a Tensor that holds one."""
+    assert type(backend.to_array(x)) is backend._library(device).array_type, f"{type(x)} is not on {device}"
+    assert backend.device_of(x) == f"{device}:0"
+
+
+def assert_close(found, expected, tolerance=1e-10):
+    """Equal up to the rounding of another order of sums, relative to the largest element."""
+    found, expected = backend.to_numpy(found), backend.to_numpy(expected)
+    assert found.shape == expected.shape and found.dtype == expected.dtype
+    scale = max(1.0, np.abs(expected).max(initial=0.0)) if expected.dtype.kind == "f" else 1.0
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+
+
+# -- every function of minidiff.functional ---------------------------------------------------------------------------
+
+
+@dataclass
+class Case:
+    """A call of one function. call: takes `tensors` (differentiated), then `constants`. shapes, constants: of its arguments.
+
+    positive: only positive numbers. stops: how often the host has to see a value in the call, and in the call with its first
+    and second derivatives.
+    """
+
+    call: Callable
+    shapes: list
+    constants: tuple = ()
+    positive: bool = False
+    stops: tuple[int, int] = (0, 0)
+
+    def inputs(self, rng):
+        """Float64 arrays on the host."""
+        values = [rng.standard_normal(shape) for shape in self.shapes]
+        return [np.abs(v) + 0.1 for v in values] if self.positive else values
+
+
+IMAGE, KERNEL = (2, 4, 6, 5), (6, 4, 3, 3)
+LABELS = np.array([2, 0, 2])
+PAIRS = np.array([[0, 2], [1, 1], [3, 0]])
+MASK = np.arange(12).reshape(3, 4) % 3 > 0
+
+CASES = {
+    "abs": Case(F.abs, [(3, 4)]),
+    "add": Case(F.add, [(3, 4), (4,)]),
+    "amax": Case(lambda x: F.amax(x, (0, 2)), [(2, 3, 4)]),
+    "amin": Case(lambda x: F.amin(x, 1, keepdim=True), [(2, 3, 4)]),
+    "argmax": Case(lambda x: F.argmax(x, 1), [(3, 4)]),
+    "avg_pool2d": Case(lambda x: F.avg_pool2d(x, 3, 2, 1), [IMAGE]),
+    "cat": Case(lambda x, y: F.cat([x, y, x], 1), [(2, 3), (2, 1)]),
+    "chunk": Case(lambda x: F.chunk(x, 2, 1)[1], [(2, 5)]),
+    "clamp": Case(lambda x: F.clamp(x, min=-0.5, max=0.7), [(3, 4)]),
+    "clamp, one side": Case(lambda x: F.clamp(x, min=-0.5), [(3, 4)]),
+    "conv2d": Case(lambda x, w, b: F.conv2d(x, w, b, padding=1), [IMAGE, KERNEL, (6,)]),
+    "conv2d, strided": Case(lambda x, w: F.conv2d(x, w, stride=(2, 1), padding=(0, 1), dilation=(1, 2)), [IMAGE, KERNEL]),
+    "conv2d, grouped": Case(lambda x, w, b: F.conv2d(x, w, b, groups=2), [IMAGE, (6, 2, 3, 3), (6,)]),
+    "conv_transpose2d": Case(lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1, 1), [IMAGE, (4, 3, 3, 3), (3,)]),
+    "conv_transpose2d, grouped": Case(lambda x, w: F.conv_transpose2d(x, w, groups=2), [IMAGE, (4, 3, 2, 2)]),
+    "cos": Case(F.cos, [(3, 4)]),
+    "cross_entropy": Case(F.cross_entropy, [(3, 4)], (LABELS,)),
+    "div": Case(F.div, [(3, 4), (3, 1)], positive=True),
+    "dropout": Case(lambda x: F.dropout(x, 0.3, generator=Generator(7, backend.device_of(x).partition(":")[0])), [(3, 40)]),
+    "dropout, drawn on the host": Case(lambda x: F.dropout(x, 0.3, generator=Generator(7)), [(3, 40)]),
+    "embedding": Case(lambda w, i: F.embedding(i, w), [(5, 3)], (LABELS,)),
+    "embedding, indices on the host": Case(lambda w: F.embedding(LABELS, w), [(5, 3)]),
+    "erf": Case(F.erf, [(3, 4)]),
+    "exp": Case(F.exp, [(3, 4)]),
+    "expand": Case(lambda x: F.expand(x, (2, 3, -1)), [(3, 1)]),
+    "flatten": Case(lambda x: F.flatten(x, 1), [(2, 3, 4)]),
+    "flip": Case(lambda x: F.flip(x, (0, -1)), [(2, 3, 4)]),
+    "gather": Case(lambda x, i: F.gather(x, 1, i), [(3, 4)], (PAIRS.reshape(3, 2),)),
+    "gelu": Case(F.gelu, [(3, 4)]),
+    "gelu, tanh": Case(lambda x: F.gelu(x, "tanh"), [(3, 4)]),
+    "getitem": Case(lambda x: F.getitem(x, (slice(None, None, -1), None, ..., 1)), [(3, 2, 4)]),
+    "getitem, an index array": Case(F.getitem, [(4, 3)], (PAIRS,)),
+    "getitem, an index array of the host": Case(lambda x: F.getitem(x, (slice(None), PAIRS)), [(2, 4)]),
+    "getitem, a mask": Case(F.getitem, [(3, 4)], (MASK,), stops=(1, 2)),  # how many elements it picks decides the shape
+    "group_norm": Case(lambda x, w, b: F.group_norm(x, 2, w, b), [IMAGE, (4,), (4,)]),
+    "interpolate": Case(lambda x: F.interpolate(x, scale_factor=2), [IMAGE]),
+    "linear": Case(F.linear, [(2, 3, 4), (5, 4), (5,)]),
+    "log": Case(F.log, [(3, 4)], positive=True),
+    "log_softmax": Case(lambda x: F.log_softmax(x, 1), [(3, 4)]),
+    "logsumexp": Case(lambda x: F.logsumexp(x, (0, 1)), [(2, 3, 4)]),
+    "matmul": Case(F.matmul, [(2, 3, 4), (4, 5)]),
+    "matmul, vectors": Case(F.matmul, [(4,), (4,)]),
+    "max_pool2d": Case(lambda x: F.max_pool2d(x, 3, 2, 1), [IMAGE]),
+    "maximum": Case(F.maximum, [(3, 4), (4,)]),
+    "mean": Case(lambda x: F.mean(x, 1), [(2, 3, 4)]),
+    "minimum": Case(F.minimum, [(3, 4), (4,)]),
+    "mse_loss": Case(F.mse_loss, [(3, 4), (3, 4)]),
+    "mul": Case(F.mul, [(3, 4), (4,)]),
+    "neg": Case(F.neg, [(3, 4)]),
+    "one_hot": Case(lambda x, i: x * F.one_hot(i, 4), [(4,)], (LABELS,), stops=(2, 2)),  # least and greatest class
+    "pad": Case(lambda x: F.pad(x, (1, 2, -1, 0), value=0.5), [IMAGE]),
+    "permute": Case(lambda x: F.permute(x, (2, 0, 1)), [(2, 3, 4)]),
+    "pow": Case(lambda x: F.pow(x, 3), [(3, 4)]),
+    "pow, a fraction": Case(lambda x: F.pow(x, -0.5), [(3, 4)], positive=True),
+    "rearrange": Case(lambda x: F.rearrange(x, "n c (h p) w -> n (c p) w h", p=2), [IMAGE]),
+    "relu": Case(F.relu, [(3, 4)]),
+    "reshape": Case(lambda x: F.reshape(x, (4, -1)), [(2, 3, 4)]),
+    "scaled_dot_product_attention": Case(F.scaled_dot_product_attention, [(2, 3, 4), (2, 5, 4), (2, 5, 6)]),
+    "scaled_dot_product_attention, masked": Case(
+        lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, mask), [(2, 3, 4), (2, 4, 4), (2, 4, 6)], (MASK,)),
+    "sigmoid": Case(F.sigmoid, [(3, 4)]),
+    "silu": Case(F.silu, [(3, 4)]),
+    "sin": Case(F.sin, [(3, 4)]),
+    "softmax": Case(lambda x: F.softmax(x, 1), [(3, 4)]),
+    "split": Case(lambda x: F.split(x, (1, 3), 1)[1], [(3, 4)]),
+    "sqrt": Case(F.sqrt, [(3, 4)], positive=True),
+    "squeeze": Case(F.squeeze, [(3, 1, 4)]),
+    "stack": Case(lambda x, y: F.stack([x, y], 1), [(3, 4), (3, 4)]),
+    "std": Case(lambda x: F.std(x, 1), [(3, 4)]),
+    "sub": Case(F.sub, [(3, 4), (4,)]),
+    "sum": Case(F.sum, [(3, 4)]),
+    "tanh": Case(F.tanh, [(3, 4)]),
+    "transpose": Case(lambda x: F.transpose(x, 0, 1), [(3, 4)]),
+    "unsqueeze": Case(lambda x: F.unsqueeze(x, 1), [(3, 4)]),
+    "var": Case(lambda x: F.var(x, (0, 2)), [(2, 3, 4)]),
+    "where": Case(lambda x, y, mask: F.where(mask, x, y), [(3, 4), (4,)], (MASK,)),
+}  # fmt: skip
+HOST_FUNCTIONS = {"timestep_embedding"}  # computes float64 tables on the host, whatever it is given
+
+each_case = pytest.mark.parametrize("name", CASES)
+
+
+def test_every_public_function_has_a_case(device):
+    """No function is forgotten when one is added."""
+    assert {name.partition(",")[0] for name in CASES} | HOST_FUNCTIONS == set(F.__all__)
+
+
+@each_case
+def test_values_are_those_of_the_cpu(name, device, rng):
+    """The same call on arrays of both devices; arrays give arrays, without a look at a value."""
+    case = CASES[name]
+    inputs = case.inputs(rng)
+    expected = case.call(*inputs, *case.constants)
+    arguments = [backend.asarray(x, device) for x in (*inputs, *case.constants)]
+    with transfers_to_the_host(case.stops[0], device):
+        out = case.call(*arguments)
+    assert not isinstance(out, Tensor)
+    assert_on(device, out)
+    assert_close(out, expected)
+
+
+def weighted_sum(outputs):
+    """One number of one or several results, with weights that no symmetry cancels."""
+    total = 0.0
+    for out in outputs:
+        weights = np.cos(1.0 + 1.7 * np.arange(out.size)).reshape(out.shape)
+        total = total + (out * backend.asarray(weights, out.device)).sum()
+    return total
+
+
+def derivatives(case, device, inputs):
+    """The first derivatives of a weighted sum of the result, and the derivatives of a weighted sum of those."""
+    tensors = [tensor(x, requires_grad=True, device=device) for x in inputs]
+    constants = [backend.asarray(x, device) for x in case.constants]
+    first = grad(weighted_sum([case.call(*tensors, *constants)]), tensors, create_graph=True)
+    linear = sum((x * 0.0).sum() for x in tensors)  # a linear function's gradient does not depend on its input
+    return first + grad(weighted_sum(first) + linear, tensors)
+
+
+@each_case
+def test_derivatives_are_those_of_the_cpu(name, device, rng):
+    """First and second, of all inputs; the whole walk stays on the device."""
+    case = CASES[name]
+    if name == "argmax":
+        pytest.skip("a position has no derivative")
+    inputs = case.inputs(rng)
+    expected = derivatives(case, "cpu", inputs)
+    with transfers_to_the_host(case.stops[1], device):
+        found = derivatives(case, device, inputs)
+    for f, e in zip(found, expected, strict=True):
+        assert_on(device, f)
+        assert_close(f, e)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.shapes) > 1])
+def test_arrays_of_two_devices_are_refused(name, device, rng):
+    """Each input in turn is left on the CPU: the error is ours and says what to do, from the depths of any function."""
+    case = CASES[name]
+    inputs = case.inputs(rng)
+    for left in range(len(inputs)):
+        mixed = [tensor(x, device="cpu" if i == left else device) for i, x in enumerate(inputs)]
+        with pytest.raises(backend.DeviceError, match="two devices in one operation"):
+            case.call(*mixed, *[backend.asarray(x, device) for x in case.constants])
+
+
+OPERATORS = {
+    "+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y, "/": lambda x, y: x / y, "@": lambda x, y: x @ y,
+    "<": lambda x, y: x < y, "==": lambda x, y: x == y,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operators_refuse_arrays_of_two_devices(operator, device):
+    """A Tensor with a Tensor or with an array, of the device and of the CPU, both ways round."""
+    here, there = np.ones((2, 2), np.float32), backend.asarray(np.ones((2, 2), np.float32), device)
+    for x, y in ((Tensor(here), Tensor(there)), (Tensor(there), Tensor(here)), (Tensor(there), here), (here, Tensor(there)),
+                 (Tensor(here), there), (there, Tensor(here))):
+        with pytest.raises(backend.DeviceError, match="two devices in one operation"):
+            OPERATORS[operator](x, y)
+
+
+@pytest.mark.parametrize("number", [2, 0.5, np.float32(3.0), np.float64(3.0)], ids=lambda n: type(n).__name__)
+def test_numbers_mix_with_tensors(number, device):
+    """From both sides, with the dtype that the CPU gives."""
+    here, there = (tensor([1.0, 2.0, 4.0], device=d) for d in ("cpu", device))
+    for operation in (lambda x: x * number, lambda x: number - x, lambda x: number / x):
+        with transfers_to_the_host(0, device):
+            out = operation(there)
+        assert_on(device, out)
+        assert_close(out, operation(here))
+
+
+# -- tensors ---------------------------------------------------------------------------------------------------------
+
+
+def test_arrays_go_there_and_back(device):
+    """The same bits; a Tensor knows its device; a device with a number is the same one; an unknown one is refused."""
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    there = backend.asarray(values, device)
+    assert_on(device, there)
+    np.testing.assert_array_equal(backend.to_numpy(there), values)
+    np.testing.assert_array_equal(backend.asarray(there, "cpu"), values)
+    assert Tensor(there).device == f"{device}:0"
+    assert backend.asarray(there, f"{device}:0") is there and backend.asarray(there, device) is there
+    assert_on(device, backend.asarray(values, f"{device}:0"))
+    assert_on(device, tensor([1.0, 2.0], device=device))
+    with pytest.raises(backend.DeviceError, match="unknown device"):
+        backend.asarray(there, f"{device}:first")
+
+
+def test_a_tensor_prints_its_values_and_its_device(device):
+    """As on the CPU, with the device named."""
+    x = tensor([[1.0, 2.5]], device=device, requires_grad=True)
+    assert repr(x) == f"tensor([[1. , 2.5]], device='{device}:0', requires_grad=True)"
+
+
+def test_a_tensor_gives_its_numbers(device):
+    """item, float, bool, numpy, iteration and an index that is a Tensor."""
+    x = tensor([1.0, 2.5, 0.0], device=device)
+    assert x[1].item() == float(x[1]) == 2.5 and bool(x[0]) and not x[2] and len(x) == 3
+    assert isinstance(x.numpy(), np.ndarray) and [y.item() for y in x] == [1.0, 2.5, 0.0]
+    picked = x[Tensor(backend.asarray(np.array([2, 0]), device))]
+    assert_on(device, picked)
+    assert picked.numpy().tolist() == [0.0, 1.0]
+
+
+def test_gradients_are_left_on_the_device_and_add_up(device):
+    """Two walks through one leaf, neither of which the host sees."""
+    x = tensor([1.0, 2.0], device=device, requires_grad=True)
+    with transfers_to_the_host(0, device):
+        for _ in range(2):
+            (x * x).sum().backward()
+    assert_on(device, x.grad)
+    assert x.grad.numpy().tolist() == [4.0, 8.0]
+
+
+def test_gradients_can_be_checked_on_the_device(device, rng):
+    """The finite differences of check_gradients, which moves each element on the host."""
+    inputs = [backend.asarray(rng.standard_normal(shape), device) for shape in [(1, 2, 3, 3), (2, 2, 2, 2)]]
+    check_gradients(F.conv2d, inputs)
+
+
+# -- random numbers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_random_numbers_are_those_of_the_cpu(dtype, device):
+    """Uniforms bit for bit, normals to rounding, host integers exactly; then both generators are at the same place."""
+    seed = secrets.randbits(32)
+    here, there = Generator(seed), Generator(seed, device=device)
+    for size in ((), 5, (3, 0), (7, 11), 20_000):
+        with transfers_to_the_host(0, device):
+            uniforms, normals = there.random(size, dtype), there.standard_normal(size, dtype)
+        assert_on(device, uniforms)
+        assert_on(device, normals)
+        np.testing.assert_array_equal(backend.to_numpy(uniforms), here.random(size, dtype))
+        assert_close(normals, here.standard_normal(size, dtype), 1e-6 if dtype == "float32" else 1e-14)
+    np.testing.assert_array_equal(there.integers(-3, 9, 50), here.integers(-3, 9, 50))
+    np.testing.assert_array_equal(there.permutation(50), here.permutation(50))
+    assert there.get_state() == here.get_state()
+
+
+# -- diffusion -------------------------------------------------------------------------------------------------------
+
+SCHEDULE = diffusion.make_schedule("linear", 20)
+MEANS = np.array([[[-1.0, 0.5]], [[1.0, 2.0]]])
+
+# Every formula (schedule, a, b, t) of two arrays that are alike.
+FORMULAS = {
+    "q_sample": lambda s, a, b, t: diffusion.q_sample(s, a, t, b),
+    "q_step": lambda s, a, b, t: diffusion.q_step(s, a, t, b),
+    "q_mean_variance": lambda s, a, b, t: diffusion.q_mean_variance(s, a, t)[0],
+    "q_posterior_mean_variance": lambda s, a, b, t: diffusion.q_posterior_mean_variance(s, a, b, t)[0],
+    "q_posterior_mean_from_epsilon": lambda s, a, b, t: diffusion.q_posterior_mean_from_epsilon(s, a, t, b),
+    "predict_start_from_noise": lambda s, a, b, t: diffusion.predict_start_from_noise(s, a, t, b),
+    "predict_noise_from_start": lambda s, a, b, t: diffusion.predict_noise_from_start(s, a, t, b),
+    "predict_v": lambda s, a, b, t: diffusion.predict_v(s, a, t, b),
+    "predict_start_from_v": lambda s, a, b, t: diffusion.predict_start_from_v(s, a, t, b),
+    "predict_noise_from_v": lambda s, a, b, t: diffusion.predict_noise_from_v(s, a, t, b),
+    "training_target": lambda s, a, b, t: diffusion.training_target(s, "v_prediction", a, b, t),
+    "gaussian_epsilon": lambda s, a, b, t: diffusion.gaussian_epsilon(s, 0.5, 0.3)(a, t),
+    "gaussian_denoiser": lambda s, a, b, t: diffusion.gaussian_denoiser(s, 0.5, 0.3)(a, t),
+    "mixture_epsilon": lambda s, a, b, t: diffusion.mixture_epsilon(s, [0.3, 0.7], MEANS, [0.4, 0.2])(a, t),
+    "simple_loss": lambda s, a, b, t: diffusion.simple_loss(diffusion.gaussian_epsilon(s, 0.5, 0.3), s, a, t, b),
+}
+
+
+@pytest.mark.parametrize("t", [7, np.array([0, 19, 7])], ids=["one time", "a time for each"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formulas_stay_on_the_device(name, dtype, t, device, rng):
+    """The float64 host tables meet float32 and float64 data there, and no data comes back."""
+    a, b = rng.standard_normal((2, 3, 1, 2)).astype(dtype)
+    arguments = [backend.asarray(x, device) for x in (a, b)]
+    with transfers_to_the_host(0, device):
+        out = FORMULAS[name](SCHEDULE, *arguments, t)
+    assert_on(device, out)
+    assert_close(out, FORMULAS[name](SCHEDULE, a, b, t), 1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("sampler", [diffusion.DDPM, diffusion.DDPM_LARGE, diffusion.DDIM], ids=["ddpm", "large", "ddim"])
+def test_a_walk_from_noise_to_data_is_that_of_the_cpu(sampler, device):
+    """The perfect model of Gaussian data, the same seed; the host sees one number a step, whether the model's answer is finite."""
+    model, times, seed = diffusion.gaussian_epsilon(SCHEDULE, 0.5, 0.3), range(19, -1, -2), secrets.randbits(32)
+
+    def walk(device):
+        generator = Generator(seed, device=device)
+        x = generator.standard_normal((5, 1, 2), "float64")
+        return diffusion.sample(model, SCHEDULE, x, list(times), sampler, generator=generator, clip_denoised=True)
+
+    expected = walk("cpu")
+    with transfers_to_the_host(len(times), device):
+        found = walk(device)
+    assert_on(device, found)
+    assert_close(found, expected, 1e-9)
+
+
+def test_guidance_stays_on_the_device(device, rng):
+    """Labels on the host, images on the device, both answers in one batch."""
+    def model(x, t, labels):
+        return x * backend.asarray((labels + 0.1 * t).astype(x.dtype).reshape(-1, 1), backend.device_of(x))
+
+    x, t = rng.standard_normal((3, 2)), np.array([1, 5, 9])
+    guided = diffusion.classifier_free_guidance(model, np.array([0, 1, 2]), 3.0, 4)
+    with transfers_to_the_host(0, device):
+        out = guided(backend.asarray(x, device), t)
+    assert_on(device, out)
+    assert_close(out, guided(x, t))
+
+
+# -- networks and training -------------------------------------------------------------------------------------------
+
+SMALL = {
+    "ddpm": preset("ddpm", sample_size=8, num_classes=3, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, dropout=0.2),
+    "course": preset("course", sample_size=8, num_classes=3, block_out_channels=(8, 16), norm_num_groups=4, hidden_features=8),
+}
+
+
+def test_a_module_moves(device):
+    """There and back with the same bits; all that it owns is where it was sent, and its old gradients are gone."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.Function(F.flatten, 1), nn.Linear(16, 2), nn.Dropout())
+    before = {name: array.copy() for name, array in module.state_dict().items()}
+    module(np.ones((1, 1, 4, 4), np.float32)).sum().backward()
+    module.to(device)
+    for parameter in module.parameters():
+        assert_on(device, parameter)
+        assert parameter.grad is None
+    module.load_state_dict(before)
+    assert_on(device, module.state_dict()["3.weight"])
+    for name, array in module.to("cpu").state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("name", [*SMALL, "classifier"])
+def test_a_network_and_its_gradients_are_those_of_the_cpu(name, device, rng):
+    """Forward and backward of the same weights in float64; times and labels are on the host, and nothing else ever is."""
+    make = (lambda: Classifier(3, sample_size=8, generator=Generator(1))) if name == "classifier" else (
+        lambda: UNet(SMALL[name], generator=Generator(1)))
+    images = rng.standard_normal((2, 1, 8, 8))
+    condition = () if name == "classifier" else (np.array([3, 900]), np.array([0, 2]))
+
+    def run(device):
+        network = make().to(device, np.float64).eval()
+        x = tensor(images, device=device)
+        with transfers_to_the_host(0, device):
+            out = network(x, *condition)
+            (out * out).sum().backward()
+        return out, dict(network.named_parameters())
+
+    expected, parameters = run("cpu")
+    found, moved = run(device)
+    assert_on(device, found)
+    assert_close(found, expected)
+    for key, parameter in parameters.items():
+        assert (parameter.grad is None) == (moved[key].grad is None)
+        if parameter.grad is not None:
+            assert_on(device, moved[key].grad)
+            assert_close(moved[key].grad, parameter.grad)
+
+
+def test_a_network_refuses_images_of_another_device(device):
+    """The error of a user who moved the model and forgot the images."""
+    network = UNet(SMALL["ddpm"], generator=Generator(1)).to(device)
+    with pytest.raises(backend.DeviceError, match="two devices in one operation"):
+        network(np.zeros((2, 1, 8, 8), np.float32), 5)
+
+
+def dataset(rng):
+    return Dataset(rng.integers(0, 256, (6, 1, 8, 8)).astype(np.uint8), np.array([0, 1, 2, 0, 1, 2]), ("bag", "coat", "shoe"))
+
+
+def test_training_is_that_of_the_cpu_and_never_waits(device, rng):
+    """Three steps with dropout, clipping, AdamW and the average, in float64 from one seed; not one value comes to the host."""
+    data = dataset(rng)
+    config = training.TrainConfig.for_dataset(
+        data, SMALL["ddpm"], num_train_timesteps=20, batch_size=4, warmup_steps=0, clip_norm=0.5, flip=0.5, dtype="float64")
+    here, there = training.Trainer(config, data), training.Trainer(config, data, device)
+    for _ in range(3):
+        with transfers_to_the_host(0, device):
+            loss, length = there.step()
+        assert_on(device, loss)
+        assert_on(device, length)
+        for found, expected in zip((loss, length), here.step(), strict=True):
+            assert_close(np.asarray(backend.to_numpy(found)), np.asarray(expected), 1e-8)
+    assert_on(device, there.parameters.data)
+    for found, expected in ((there.parameters.data, here.parameters.data), (there.ema.data, here.ema.data)):
+        assert_close(found, expected, 1e-6)  # Adam divides by the gradient's size, which enlarges rounding where that is small
+
+
+def test_a_checkpoint_goes_from_device_to_device(device, rng):
+    """Saved there, continued on the CPU and there again: the same next step."""
+    data = dataset(rng)
+    config = training.TrainConfig.for_dataset(data, SMALL["course"], num_train_timesteps=20, batch_size=4, dtype="float64")
+    there = training.Trainer(config, data, device)
+    there.step()
+    state = there.state()
+    expected, _ = there.step()
+    for target in ("cpu", device):
+        resumed = training.Trainer(config, data, target)
+        resumed.load_state(state)
+        loss, _ = resumed.step()
+        assert_close(backend.to_numpy(loss), backend.to_numpy(expected), 1e-8)
+
+
+def test_drawing_images_is_that_of_the_cpu(device):
+    """A guided walk of an untrained network; the images come back as NumPy arrays."""
+    schedule = diffusion.make_schedule("linear", 20)
+
+    def images(device):
+        model = UNet(SMALL["ddpm"], generator=Generator(1)).to(device, np.float64).eval()
+        with no_grad():
+            return training.draw(model, schedule, np.array([0, 1, 2]), generator=Generator(5, device), steps=4, guidance=2.0)
+
+    assert_close(images(device), images("cpu"), 1e-5)
