@@ -38,7 +38,6 @@ class Library:
     array_type: type
     from_numpy: Callable[[np.ndarray], Any]
     to_numpy: Callable[[Any], np.ndarray]
-    device_of: Callable[[Any], str]
     erf: Callable[[Any], Any]
 
 
@@ -50,7 +49,7 @@ def _scipy_erf(x: np.ndarray) -> np.ndarray:
 
 NUMPY = Library(
     name="cpu", module=np, array_type=np.ndarray, from_numpy=np.asarray, to_numpy=np.asarray,
-    device_of=lambda x: "cpu", erf=_scipy_erf,
+    erf=_scipy_erf,
 )
 _by_type: dict[type, Library] = {np.ndarray: NUMPY}
 _by_name: dict[str, Library] = {"cpu": NUMPY}
@@ -83,26 +82,21 @@ def _register_cupy() -> Library:
 
     register(Library(
         name="cuda", module=cupy, array_type=cupy.ndarray, from_numpy=cupy.asarray, to_numpy=cupy.asnumpy,
-        device_of=lambda x: f"cuda:{x.device.id}", erf=erf,
+        erf=erf,
     ))
     return _by_name["cuda"]
 
 
 def _library(device: str) -> Library:
-    name, _, number = device.partition(":")
-    if name == "cuda" and name not in _by_name:
-        library = _register_cupy()
-    elif name in _by_name:
-        library = _by_name[name]
-    else:
-        raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'")
-    if number and (library is NUMPY or not number.isdigit()):
-        raise DeviceError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:N'")
-    return library
+    if device == "cuda" and device not in _by_name:
+        return _register_cupy()
+    if device not in _by_name:
+        raise DeviceError(f"unknown device {device!r}: expected 'cpu' or 'cuda' (of several GPUs, CUDA_VISIBLE_DEVICES chooses the one)")
+    return _by_name[device]
 
 
 def get_library(device: str) -> ModuleType:
-    """The array library of a device: numpy for 'cpu', cupy for 'cuda' and 'cuda:N'.
+    """The array library of a device: numpy for 'cpu', cupy for 'cuda'.
 
     Raises DeviceError for an unknown device, and for 'cuda' without CuPy or without a GPU (it says what to install).
     """
@@ -146,24 +140,17 @@ def to_array(x: Any) -> Any:
 
 
 def asarray(x: Any, device: str | None = None, dtype: Any = None) -> Any:
-    """`x` (array, Tensor, list or number) as a plain array on `device` ('cpu', 'cuda', 'cuda:N'; None: where it is).
+    """`x` (array, Tensor, list or number) as a plain array on `device` ('cpu', 'cuda'; None: where it is).
 
     Copies only when the device or the dtype changes. Raises DeviceError for a device that is not there.
     """
     x = to_array(x)
     source = _library_of(x)
-    if device is None:
-        target = source or NUMPY
-    else:
-        target = _library(device)
-    if source is target and (device is None or ":" not in device or device == target.device_of(x)):
+    target = _library(device) if device is not None else source or NUMPY
+    if source is target:
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
     host = source.to_numpy(x) if source else np.asarray(x)
-    host = host if dtype is None else host.astype(dtype, copy=False)
-    if device is not None and ":" in device:
-        with target.module.cuda.Device(int(device.partition(":")[2])):
-            return target.from_numpy(host)
-    return target.from_numpy(host)
+    return target.from_numpy(host if dtype is None else host.astype(dtype, copy=False))
 
 
 def to_numpy(x: Any) -> np.ndarray:
@@ -174,9 +161,8 @@ def to_numpy(x: Any) -> np.ndarray:
 
 
 def device_of(x: Any) -> str:
-    """Where an array or Tensor lives: 'cpu', 'cuda:0', ..."""
-    x = to_array(x)
-    return (_library_of(x) or NUMPY).device_of(x)
+    """Where an array or Tensor lives: 'cpu' or 'cuda'."""
+    return (_library_of(x) or NUMPY).name
 
 
 def erf(x: Any) -> Any:

@@ -61,7 +61,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """Where the elements live: 'cpu', 'cuda:0', ..."""
+        """Where the elements live: 'cpu' or 'cuda'."""
         return backend.device_of(self.data)
 
     def __len__(self) -> int:
@@ -102,7 +102,7 @@ class Tensor:
 def tensor(data: Any, requires_grad: bool = False, device: str | None = None, dtype: Any = None) -> Tensor:
     """A Tensor of the given values; Python floats become float32.
 
-    data: an array, a Tensor, a nested list or a number. device: 'cpu', 'cuda', 'cuda:N'; None leaves an array where it is.
+    data: an array, a Tensor, a nested list or a number. device: 'cpu', 'cuda'; None leaves an array where it is.
     dtype: None keeps an array's own. Raises DeviceError for a missing device, TypeError for values that are no numbers.
     """
     if dtype is None and not hasattr(data, "dtype"):

@@ -18,6 +18,7 @@ from numbers import Integral
 from minidiff.autograd import operation
 
 from .reduction import sum
+from .shape import getitem
 
 
 def windows(xp, x, kernel, stride, dilation):
@@ -89,6 +90,11 @@ def _indices(shape):
     return [(i, *rest) for i in range(shape[0]) for rest in _indices(shape[1:])]
 
 
+def _first(y, size):
+    """The first positions of a result: output_padding of a stride or more makes room for windows that y never had."""
+    return y if tuple(y.shape[2:]) == tuple(size) else getitem(y, (slice(None), slice(None), *(slice(n) for n in size)))
+
+
 convolution = operation(
     _convolve,
     input=lambda g, weight, like_input, stride, padding, dilation, groups: convolution_input(
@@ -99,8 +105,8 @@ convolution = operation(
 
 convolution_input = operation(
     _convolve_input,
-    input=lambda g, weight, stride, padding, dilation, groups: convolution(
-        g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups),
+    input=lambda g, weight, like_input, stride, padding, dilation, groups: _first(convolution(
+        g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups), like_input.shape[2:]),
     weight=lambda g, input, like_weight, stride, padding, dilation, groups: convolution_weight(
         g, input, stride=stride, padding=padding, dilation=dilation, groups=groups, kernel=like_weight.shape[2:]))
 
@@ -108,8 +114,8 @@ convolution_weight = operation(
     _convolve_weight,
     input=lambda g, output, like_input, stride, padding, dilation, groups: convolution_input(
         output, g, stride=stride, padding=padding, dilation=dilation, groups=groups, size=like_input.shape[2:]),
-    output=lambda g, input, stride, padding, dilation, groups: convolution(
-        input, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups))
+    output=lambda g, input, like_output, stride, padding, dilation, groups: _first(convolution(
+        input, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups), like_output.shape[2:]))
 
 
 def per_dimension(value, dims: int, name: str, least: int = 0) -> tuple[int, ...]:
@@ -122,10 +128,9 @@ def per_dimension(value, dims: int, name: str, least: int = 0) -> tuple[int, ...
 
 def _checked(name, input, weight, bias, groups, in_axis):
     """Refuse at the door what does not fit; in_axis is the weight's axis of input channels."""
-    dims = len(weight.shape) - 2
     shapes = f"(input shape {tuple(input.shape)}, weight shape {tuple(weight.shape)}, groups={groups})"
-    if len(input.shape) != dims + 2:
-        raise ValueError(f"{name}: expected an input of {dims + 2} dimensions {shapes}")
+    if len(input.shape) != 4 or len(weight.shape) != 4:
+        raise ValueError(f"{name}: expected an input (N, C, H, W) and a weight of 4 dimensions {shapes}")
     if groups < 1 or weight.shape[0] % groups:
         raise ValueError(f"{name}: {weight.shape[0]} channels do not divide into {groups} groups {shapes}")
     expected = weight.shape[1] * groups if in_axis == 1 else weight.shape[0]

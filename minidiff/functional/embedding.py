@@ -28,9 +28,11 @@ def embedding(input, weight):
 def one_hot(input, num_classes: int):
     """A vector with a 1 in place input[i], 0 elsewhere. Shapes: (...) integers -> (..., num_classes) int64.
 
-    Raises IndexError for an integer outside [0, num_classes).
+    Raises TypeError unless the input holds integers, IndexError for one outside [0, num_classes).
     """
     index = backend.to_array(input)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: expected integers, got {index.dtype}")
     if index.size and not (0 <= int(index.min()) and int(index.max()) < num_classes):
         raise IndexError(f"one_hot: values from {int(index.min())} to {int(index.max())} with num_classes={num_classes}")
     xp = backend.array_module(index)

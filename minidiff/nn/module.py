@@ -98,7 +98,7 @@ class Module:
             parameter.data = backend.asarray(values, parameter.device)
 
     def to(self, device: str | None = None, dtype: Any = None) -> Module:
-        """Move all parameters to a device ('cpu', 'cuda', 'cuda:N') or dtype; returns the module. DeviceError if it is not there."""
+        """Move all parameters to a device ('cpu', 'cuda') or dtype; returns the module. DeviceError if it is not there."""
         for parameter in self.parameters():
             parameter.data = backend.asarray(parameter.data, device, None if dtype is None else np.dtype(dtype))
             parameter.grad = None

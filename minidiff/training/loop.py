@@ -94,12 +94,12 @@ def train(
     """Train until `steps` steps or `epochs` passes over the data have been done since the run began, or for `minutes` from now.
 
     At most one of the three; without any, until config.total_steps. To resume, call `run.restore(trainer)` first.
-    progress: called every log_every steps; what has a `close` is closed at the end. A checkpoint is written before the first step of
-    a run, after every checkpoint_steps steps and checkpoint_seconds seconds, and at the end. The first Ctrl-C or SIGTERM ends
-    the session after the present step, the second at once, without a checkpoint. log_every: steps between two looks at the
-    results, which is when a GPU is waited for.
-    Raises ValueError for limits that are no limits and for a trainer that is not where the run is, TrainingDiverged for NaN or infinity, OSError for a full disk. The last
-    good checkpoint is there after each of them.
+    progress: called every log_every steps and at the end; what has a `close` is closed at the end. log_every: steps between two
+    looks at the results, which is when a GPU is waited for. A checkpoint is written before the first step of a run, after
+    every checkpoint_steps steps and checkpoint_seconds seconds, and at the end. The first Ctrl-C or SIGTERM ends the session
+    after the present step, the second at once, without a checkpoint.
+    Raises ValueError for limits that are no limits and for a trainer that is not where the run is, TrainingDiverged for NaN or
+    infinity, OSError for a full disk. The last good checkpoint is there after each of them.
     """
     last_step = _last_step(trainer, steps, epochs, minutes)
     for name, every in {"checkpoint_steps": checkpoint_steps, "log_every": log_every}.items():
@@ -129,7 +129,7 @@ def train(
     finally:
         if hasattr(progress, "close"):
             progress.close()
-    return session.summary(interrupted=asked.is_set())
+    return session.summary(interrupted=asked.is_set() and trainer.step_count < last_step)
 
 
 def _last_step(trainer: Trainer, steps: int | None, epochs: float | None, minutes: float | None) -> float:

@@ -32,7 +32,7 @@ class Trainer:
     """A model in training: `step()` after `step()`.
 
     config: what to compute. dataset: the images; their size, channels and class names must be those of the configuration
-    (ValueError otherwise). device: "cpu", "cuda", "cuda:N" (DeviceError).
+    (ValueError otherwise). device: "cpu", "cuda" (DeviceError).
     Attributes: config, dataset, device, schedule, model (the UNet with the raw weights), step_count (steps done so far).
     """
 

@@ -54,7 +54,7 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
+@pytest.mark.parametrize("method", list(METHODS.values()), ids=list(METHODS))
 def test_methods_are_numpys(method):
     """The same expression on the Tensor and on its array: shape, dtype, values."""
     found, expected = method(Tensor(A)), np.asarray(method(A))

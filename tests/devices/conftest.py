@@ -1,4 +1,7 @@
-"""Make `standin` a device of minidiff for the tests of this folder, and importable by them (importlib mode adds no paths)."""
+"""Make `standin` a device of minidiff for the tests of this folder, and importable by them.
+
+pytest's importlib mode adds no paths.
+"""
 
 import sys
 from pathlib import Path

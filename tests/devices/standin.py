@@ -2,12 +2,12 @@
 
 It computes with NumPy inside and is as strict as CuPy outside, or stricter:
 
-- `standin.ndarray` is no NumPy array. NumPy's functions refuse it (CuPy lets some of them pass on to its own), and so does
+- `standin.ndarray` is no NumPy array. NumPy's functions refuse it (CuPy passes some of them on to its own), and so does
   every implicit conversion; an operation with a NumPy array is a TypeError. Only an index may be one, as in CuPy.
-- The module has functions that CuPy 14 has, with CuPy's arguments (`FUNCTIONS`). A call must suit NumPy as well, since it
-  is passed on, so that what runs here is written for both. Any other name is an AttributeError.
+- The module has functions that CuPy 14 has, with CuPy's arguments (`FUNCTIONS`). A call must suit NumPy as well, since
+  it is passed on, so that what runs here is written for both. Any other name is an AttributeError.
 - Results without dimensions are arrays of the device. What brings a value to the host (`float(x)`, `if x:`, `x.item()`,
-  `x.get()`, printing, and what needs to know values to find a shape, such as `x[mask]`) is written down in `transfers`, with
+  `x.get()`, printing, and what needs values to find a shape, such as `x[mask]`) is written down in `transfers`, with
   the line of code that asked for it: on a GPU each is a stop until all work is done.
 - There are two devices. Arrays are made on the current one (`with cuda.Device(1):`), and an operation refuses arrays of
   another, as CuPy does without peer access.
@@ -73,8 +73,10 @@ def _operand(x):
     """The NumPy array inside, or the number, after the checks that CuPy makes for every operand."""
     if isinstance(x, ndarray):
         if x.device.id != Device().id:
-            raise ValueError(f"The device where the array resides ({x.device.id}) is different from the current device "
-                             f"({Device().id}). Peer access is unavailable between these devices.")
+            raise ValueError(
+                f"The device where the array resides ({x.device.id}) is different from the current device "
+                f"({Device().id}). Peer access is unavailable between these devices."
+            )
         return x._host
     if isinstance(x, (bool, int, float, complex, np.generic)):
         return x
@@ -101,7 +103,7 @@ def _outer(x):
 
 
 def _parsed(line):
-    """"name(a, b=1)" -> name and signature."""
+    """The name and the signature in "name(a, b=1)"."""
     name, parameters = re.fullmatch(r"(\w+)\((.*)\)", line.strip()).groups()
     return name, inspect.signature(eval(f"lambda {parameters}: None"))
 
@@ -195,11 +197,15 @@ class ndarray:
         raise TypeError("standin.ndarray: make arrays with standin.asarray, empty, zeros, ...")
 
     def __array_function__(self, function, kinds, args, kwargs):
-        raise TypeError(f"NumPy's {function.__name__} was given an array of the device: use the library that the array belongs to")
+        raise TypeError(
+            f"NumPy's {function.__name__} was given an array of the device: use the library that the array belongs to"
+        )
 
     def __array__(self, *args, **kwargs):
-        raise TypeError("Implicit conversion to a NumPy array is not allowed. "
-                        "Please use `.get()` to construct a NumPy array explicitly.")
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
 
     shape = property(lambda self: self._host.shape)
     strides = property(lambda self: self._host.strides)
@@ -214,7 +220,9 @@ class ndarray:
     def flags(self):
         """What CuPy knows about the memory; nothing is read-only on a device."""
         flags = self._host.flags
-        return types.SimpleNamespace(c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata)
+        return types.SimpleNamespace(
+            c_contiguous=flags.c_contiguous, f_contiguous=flags.f_contiguous, owndata=flags.owndata
+        )
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
         """As in CuPy, which knows neither casting nor subok."""
@@ -281,7 +289,9 @@ class ndarray:
         if any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts):
             places = np.arange(self.size).reshape(self.shape)[parts]
             if np.unique(places).size < places.size:
-                raise IndexError("a[i] = v with an index that occurs twice: on a GPU either value may win; use add.at to add")
+                raise IndexError(
+                    "a[i] = v with an index that occurs twice: on a GPU either value may win; use add.at to add"
+                )
         _operand(self)[parts] = value
 
 
@@ -296,7 +306,9 @@ def _index(index):
         elif isinstance(part, (int, np.integer, ndarray)) and not isinstance(part, bool):
             parts.append(_operand(part))
         else:
-            raise IndexError(f"only integers, slices, ..., None and integer or boolean arrays are valid indices, got {type(part)}")
+            raise IndexError(
+                f"only integers, slices, ..., None and integer or boolean arrays are valid indices, got {type(part)}"
+            )
     if any(isinstance(part, np.ndarray) for part in parts) or any(part is Ellipsis for part in parts):
         return tuple(parts)
     return (*parts, Ellipsis)
@@ -332,7 +344,7 @@ def _sign(name):
     return lambda self: _outer(host_operator(_operand(self)))
 
 
-for _symbol in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor"):
+for _symbol in "add sub mul matmul truediv floordiv mod pow lshift rshift and or xor".split():
     for _place in ("", "r", "i") if _symbol != "matmul" else ("", "r"):
         setattr(ndarray, f"__{_place}{_symbol}__", _operator(f"__{_place}{_symbol}__", compare=False))
 for _symbol in ("eq", "ne", "lt", "le", "gt", "ge"):
@@ -358,11 +370,13 @@ for _line in METHODS.strip().split("\n"):
 # -- the functions ---------------------------------------------------------------------------------------------------
 
 ELEMENTWISE = {
-    "x, /": """abs absolute cbrt ceil conj cos cosh exp exp2 expm1 floor invert isfinite isinf isnan log log10 log1p log2 logical_not
-               negative reciprocal rint sign sin sinh sqrt square tan tanh trunc""",
-    "x1, x2, /": """add bitwise_and bitwise_or bitwise_xor copysign divide equal floor_divide fmax fmin greater greater_equal hypot ldexp
-                    left_shift less less_equal logaddexp logical_and logical_or logical_xor maximum minimum mod multiply nextafter
-                    not_equal power remainder right_shift subtract true_divide""",
+    "x, /": """
+        abs absolute cbrt ceil conj cos cosh exp exp2 expm1 floor invert isfinite isinf isnan log log10 log1p log2
+        logical_not negative reciprocal rint sign sin sinh sqrt square tan tanh trunc""",
+    "x1, x2, /": """
+        add bitwise_and bitwise_or bitwise_xor copysign divide equal floor_divide fmax fmin greater greater_equal hypot
+        ldexp left_shift less less_equal logaddexp logical_and logical_or logical_xor maximum minimum mod multiply
+        nextafter not_equal power remainder right_shift subtract true_divide""",
 }
 
 # Made from numbers, on the current device.
@@ -453,8 +467,10 @@ zeros_like(a, dtype=None, order='K', subok=None, shape=None)
 """
 
 # What CuPy takes from NumPy as it is: types, constants, and questions about them.
-FROM_NUMPY = """bool_ broadcast_shapes dtype e finfo float16 float32 float64 iinfo inf int16 int32 int64 int8 issubdtype nan
-ndindex newaxis pi uint16 uint32 uint64 uint8""".split()
+FROM_NUMPY = """
+    bool_ broadcast_shapes dtype e finfo float16 float32 float64 iinfo inf int16 int32 int64 int8 issubdtype nan ndindex
+    newaxis pi uint16 uint32 uint64 uint8""".split()
+
 
 def _einsum(*operands, **kwargs):
     """As in CuPy: the subscripts come first."""
@@ -485,14 +501,16 @@ def _asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
 def _add_at(a, indices, b=None):
     """a[indices] += b, where indices that occur several times add up; for the types that the GPU can add atomically."""
     if a.dtype not in (np.float16, np.float32, np.float64, np.int32, np.uint32, np.uint64):
-        raise TypeError(f"add.at only supports int32, float16, float32, float64, uint32, uint64 as data type, not {a.dtype}")
+        raise TypeError(
+            f"add.at only supports int32, float16, float32, float64, uint32, uint64 as data type, not {a.dtype}"
+        )
     parts = _index(indices)
     _count_masks(parts)
     np.add.at(_operand(a), parts, _operand(b))
 
 
 def _as_strided(x, shape=None, strides=None):
-    """A view with these strides; one that leaves the memory of its array is refused here, and reads garbage on a GPU."""
+    """A view with these strides; one that leaves the memory of its array is refused; on a GPU it reads garbage."""
     host = _operand(x)
     view = np.lib.stride_tricks.as_strided(host, shape, strides)
     whole = host
@@ -500,7 +518,9 @@ def _as_strided(x, shape=None, strides=None):
         whole = whole.base
     (low, high), (first, last) = (np.lib.array_utils.byte_bounds(v) for v in (whole, view))
     if view.size and not low <= first <= last <= high:
-        raise IndexError(f"as_strided: shape {view.shape} with strides {view.strides} leaves the memory of shape {whole.shape}")
+        raise IndexError(
+            f"as_strided: shape {view.shape} with strides {view.strides} leaves the memory of shape {whole.shape}"
+        )
     return _outer(view)
 
 
@@ -525,10 +545,16 @@ def __getattr__(name):
     """The functions are in a table, not in the module itself, where `any`, `max`, `sum` would hide Python's own."""
     if name in FUNCTIONS:
         return FUNCTIONS[name]
-    raise AttributeError(f"standin has no {name!r}; if CuPy has it, add it to tests/devices/standin.py, with CuPy's signature")
+    raise AttributeError(
+        f"standin has no {name!r}; if CuPy has it, add it to tests/devices/standin.py, with CuPy's signature"
+    )
 
 
 LIBRARY = backend.Library(
-    name="standin", module=sys.modules[__name__], array_type=ndarray, from_numpy=_asarray, to_numpy=_asnumpy,
-    device_of=lambda x: f"standin:{x.device.id}", erf=lambda x: _outer(scipy.special.erf(_operand(x))),
+    name="standin",
+    module=sys.modules[__name__],
+    array_type=ndarray,
+    from_numpy=_asarray,
+    to_numpy=_asnumpy,
+    erf=lambda x: _outer(scipy.special.erf(_operand(x))),
 )

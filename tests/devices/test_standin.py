@@ -46,7 +46,7 @@ REFUSED = {
     "device[:] = host": lambda: assign(device_array(), HOST),
     "host[:] = device": lambda: assign(HOST.copy(), X),
     "device < host": lambda: X < HOST,
-    "a list": lambda: X + [1.0, 2.0, 3.0],
+    "a list": lambda: X * [1.0, 2.0, 3.0],
     "a host array for a function": lambda: xp.exp(HOST),
     "a host array first": lambda: xp.sum(HOST),
     "a host array second": lambda: xp.tensordot(X, HOST, 2),
@@ -76,18 +76,25 @@ def test_what_cupy_does_not_have_is_missing():
         assert not hasattr(X, name)
 
 
-@pytest.mark.parametrize("number", [2, 2.0, True, np.float32(2), np.float64(2), np.int64(2)], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "number", [2, 2.0, True, np.float32(2), np.float64(2), np.int64(2)], ids=lambda n: type(n).__name__
+)
 def test_numbers_mix_as_in_numpy(number):
     """From both sides; Python's take the array's dtype, NumPy's bring their own."""
     x = X.astype(np.float32)
-    for result, expected in ((x * number, x.get() * number), (number - x, number - x.get()), (xp.maximum(x, number), np.maximum(x.get(), number))):
+    for result, expected in (
+        (x * number, x.get() * number),
+        (number - x, number - x.get()),
+        (xp.maximum(x, number), np.maximum(x.get(), number)),
+    ):
         assert isinstance(result, xp.ndarray) and result.dtype == expected.dtype
         np.testing.assert_array_equal(result.get(), expected)
 
 
 @pytest.mark.parametrize("result", [
-    lambda: X.sum(), lambda: X.max(), lambda: X.argmax(), lambda: X.mean(), lambda: xp.sum(X), lambda: X[0, 0], lambda: X[1, 2] > 3,
-    lambda: xp.exp(1.0), lambda: xp.asarray(3.0), lambda: xp.allclose(X, X), lambda: X.any(), lambda: xp.asarray([1, 2])[xp.asarray(0)],
+    lambda: X.sum(), lambda: X.max(), lambda: X.argmax(), lambda: X.mean(), lambda: xp.sum(X), lambda: X[0, 0],
+    lambda: X[1, 2] > 3, lambda: xp.exp(1.0), lambda: xp.asarray(3.0), lambda: xp.allclose(X, X), lambda: X.any(),
+    lambda: xp.asarray([1, 2])[xp.asarray(0)],
 ])  # fmt: skip
 def test_a_single_number_stays_on_the_device(result, transfers):
     """NumPy would return a scalar; here it is an array without dimensions, and the host has not seen it."""
@@ -96,10 +103,11 @@ def test_a_single_number_stays_on_the_device(result, transfers):
 
 
 SEEN_BY_THE_HOST = {
-    "float(x)": lambda x: float(x.sum()), "int(x)": lambda x: int(x.sum()), "bool(x)": lambda x: bool(x.any()), "item()": lambda x: x.sum().item(),
-    "get()": lambda x: x.get(), "tolist()": lambda x: x.tolist(), "repr(x)": repr, "str(x)": str, "x[mask]": lambda x: x[x > 1],
+    "float(x)": lambda x: float(x.sum()), "int(x)": lambda x: int(x.sum()), "bool(x)": lambda x: bool(x.any()),
+    "item()": lambda x: x.sum().item(), "get()": lambda x: x.get(), "tolist()": lambda x: x.tolist(),
+    "repr(x)": repr, "str(x)": str, "nonzero": lambda x: x.nonzero(), "where": lambda x: xp.where(x > 1),
+    "unique": lambda x: xp.unique(x), "x[mask]": lambda x: x[x > 1],
     "x[mask] at": lambda x: x.__setitem__(x > 1, 0.0),
-    "nonzero": lambda x: x.nonzero(), "where": lambda x: xp.where(x > 1), "unique": lambda x: xp.unique(x),
 }  # fmt: skip
 
 
@@ -142,7 +150,9 @@ def test_indexing_is_numpys_and_views_are_views(data):
 def test_an_index_may_be_an_array_of_either_side(data):
     """Integers from the device, from the host and in a list, as in CuPy."""
     host = data.draw(hnp.arrays(np.float64, hnp.array_shapes(max_dims=3), elements=st.floats(-9, 9)))
-    index = data.draw(hnp.arrays(np.int64, hnp.array_shapes(max_dims=2), elements=st.integers(-len(host), len(host) - 1)))
+    index = data.draw(
+        hnp.arrays(np.int64, hnp.array_shapes(max_dims=2), elements=st.integers(-len(host), len(host) - 1))
+    )
     x = xp.asarray(host)
     for form in (xp.asarray(index), index, index.tolist()):
         np.testing.assert_array_equal(x[form].get(), host[index])
@@ -192,13 +202,15 @@ def parameters(signature):
 
 
 def test_the_functions_have_cupys_signatures():
-    """Name by name: parameters, order, defaults; for elementwise functions, which CuPy compiles, those of the docstring."""
+    """Name by name: parameters, order, defaults; for CuPy's compiled functions those of the docstring."""
     cupy = pytest.importorskip("cupy", minversion=CUPY)
     for name, function in xp.FUNCTIONS.items():
         theirs = getattr(cupy, name)  # AttributeError: the stand-in has what CuPy has not
         if isinstance(theirs, cupy.ufunc):
             described = re.search(r"\((.*?)\)\n", theirs.__doc__).group(1).replace("\\", "")
-            assert parameters(function.__signature__) == parameters(inspect.signature(eval(f"lambda {described}: None"))), name
+            assert parameters(function.__signature__) == parameters(
+                inspect.signature(eval(f"lambda {described}: None"))
+            ), name
         elif name not in xp.FROM_NUMPY:
             assert parameters(inspect.signature(function)) == parameters(inspect.signature(theirs)), name
         else:
@@ -212,7 +224,10 @@ def test_the_methods_have_cupys_signatures():
     cupy = pytest.importorskip("cupy", minversion=CUPY)
     for name in dir(xp.ndarray):
         if not name.startswith("_"):
-            ours, theirs = getattr(xp.ndarray, name), getattr(cupy.ndarray, name)  # AttributeError: CuPy does not have it
+            ours, theirs = (
+                getattr(xp.ndarray, name),
+                getattr(cupy.ndarray, name),
+            )  # AttributeError: CuPy does not have it
             if callable(ours):
                 assert [p for p in parameters(inspect.signature(ours)) if p[0] != "self"] == described(theirs), name
 

@@ -43,7 +43,7 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize(("function", "exact"), EXACT.items(), ids=["sum", "mean", "amax", "amin", "var", "std", "logsumexp"])
+@pytest.mark.parametrize(("function", "exact"), list(EXACT.items()), ids=["sum", "mean", "amax", "amin", "var", "std", "logsumexp"])
 @given(array_and_dims())
 def test_reductions_are_those_of_each_line_alone(function, exact, example):
     """Element by element with fractions; with and without the reduced dimensions."""

@@ -1,0 +1,217 @@
+"""Convolution and its transpose: nested loops, the worked examples of the course, adjointness, errors."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidiff import functional as F
+from minidiff.autograd import grad, tensor
+
+CHECKERED = np.array([[1.0, 0, 1], [0, 1, 0], [1, 0, 1]])[None, None]
+QUARTERS = np.full((1, 1, 2, 2), 0.25)
+
+
+def loops_conv2d(x, w, b, stride, padding, dilation, groups):
+    """The definition, one multiplication at a time."""
+    n, _, *size = x.shape
+    k, c, *kernel = w.shape
+    out = [(s + 2 * p - d * (e - 1) - 1) // t + 1 for s, p, d, e, t in zip(size, padding, dilation, kernel, stride)]
+    y = np.zeros((n, k, *out))
+    for i, f, p, q in np.ndindex(y.shape):
+        y[i, f, p, q] = b[f]
+        for ch, u, v in np.ndindex(c, *kernel):
+            row, column = (t * o + d * e - z for t, o, d, e, z in zip(stride, (p, q), dilation, (u, v), padding))
+            if 0 <= row < size[0] and 0 <= column < size[1]:
+                y[i, f, p, q] += w[f, ch, u, v] * x[i, f // (k // groups) * c + ch, row, column]
+    return y
+
+
+def loops_conv_transpose2d(y, w, b, stride, padding, output_padding, groups, dilation):
+    """Every element of y stamps the kernel, scaled, onto the result; then the padding is cut off."""
+    n, k, *size = y.shape
+    _, c, *kernel = w.shape
+    out = [(s - 1) * t + d * (e - 1) + 1 + o for s, t, d, e, o in zip(size, stride, dilation, kernel, output_padding)]
+    x = np.zeros((n, c * groups, *out))
+    for i, f, p, q in np.ndindex(y.shape):
+        for ch, u, v in np.ndindex(c, *kernel):
+            x[i, f // (k // groups) * c + ch, stride[0] * p + dilation[0] * u, stride[1] * q + dilation[1] * v] += w[f, ch, u, v] * y[i, f, p, q]
+    x = x[:, :, padding[0]:out[0] - padding[0], padding[1]:out[1] - padding[1]]
+    return x + b[:, None, None]
+
+
+pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+@st.composite
+def convolutions(draw):
+    """x, w, b and the options of a convolution that fits; numbers at random."""
+    groups, kernel = draw(st.integers(1, 3)), draw(pairs(1, 3))
+    stride, padding, dilation = draw(pairs(1, 3)), draw(pairs(0, 3)), draw(pairs(1, 3))
+    spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
+    size = [draw(st.integers(max(1, s - 2 * p), max(1, s - 2 * p) + 4)) for s, p in zip(spans, padding)]
+    n, c, k = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2)) * groups
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return (rng.normal(size=(n, c * groups, *size)), rng.normal(size=(k, c, *kernel)), rng.normal(size=k),
+            dict(stride=stride, padding=padding, dilation=dilation, groups=groups))
+
+
+@st.composite
+def transposed_convolutions(draw):
+    """y, w, b and the options of a transposed convolution that fits."""
+    groups, kernel = draw(st.integers(1, 3)), draw(pairs(1, 3))
+    stride, dilation = draw(pairs(1, 3)), draw(pairs(1, 3))
+    extra = tuple(draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation))
+    size = draw(pairs(1, 4))
+    full = [(n - 1) * s + d * (k - 1) + 1 + e for n, s, d, k, e in zip(size, stride, dilation, kernel, extra)]
+    padding = tuple(draw(st.integers(0, min(2, (n - 1) // 2))) for n in full)
+    n, c, k = draw(st.integers(0, 2)), draw(st.integers(1, 2)), draw(st.integers(1, 2)) * groups
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return (rng.normal(size=(n, k, *size)), rng.normal(size=(k, c, *kernel)), rng.normal(size=c * groups),
+            dict(stride=stride, padding=padding, output_padding=extra, groups=groups, dilation=dilation))
+
+
+@given(convolutions())
+def test_convolution_is_its_definition(example):
+    """Nested loops over everything, in float64 and float32."""
+    x, w, b, options = example
+    expected = loops_conv2d(x, w, b, **options)
+    found = F.conv2d(x, w, b, **options)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(F.conv2d(x, w, None, **options), expected - b[:, None, None], rtol=1e-12, atol=1e-12)
+    single = F.conv2d(*(a.astype(np.float32) for a in (x, w, b)), **options)
+    np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-5)
+
+
+@given(transposed_convolutions())
+def test_transposed_convolution_is_its_definition(example):
+    """Stamps, cut, in float64 and float32."""
+    y, w, b, options = example
+    expected = loops_conv_transpose2d(y, w, b, **options)
+    found = F.conv_transpose2d(y, w, b, **options)
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    single = F.conv_transpose2d(*(a.astype(np.float32) for a in (y, w, b)), **options)
+    np.testing.assert_allclose(single, expected, rtol=1e-4, atol=1e-5)
+
+
+@given(convolutions())
+def test_convolution_and_transposed_convolution_are_adjoint(example):
+    """<conv(x), y> = <x, conv_transpose(y)>, where output_padding makes up for rows that the stride skipped."""
+    x, w, _, options = example
+    out = F.conv2d(x, w, **options)
+    y = np.cos(np.arange(out.size)).reshape(out.shape)
+    covered = [(o - 1) * s - 2 * p + d * (k - 1) + 1 for o, s, p, d, k in
+               zip(out.shape[2:], options["stride"], options["padding"], options["dilation"], w.shape[2:])]
+    extra = tuple(n - m for n, m in zip(x.shape[2:], covered))
+    back = F.conv_transpose2d(y, w, output_padding=extra, **options)
+    assert back.shape == x.shape
+    assert np.vdot(out, y) == pytest.approx(np.vdot(x, back), rel=1e-10, abs=1e-10)
+    gradient = grad(F.conv2d(tx := tensor(x, requires_grad=True), w, **options), tx, y)
+    np.testing.assert_allclose(gradient.data, back, rtol=1e-12, atol=1e-12)
+
+
+@given(convolutions(), st.floats(-3, 3))
+def test_convolution_is_linear_in_the_signal_and_in_the_kernel(example, a):
+    """conv(a x + x', w) = a conv(x, w) + conv(x', w), and the same in w."""
+    x, w, _, options = example
+    x2, w2 = np.sin(x), np.sin(w)
+    np.testing.assert_allclose(F.conv2d(a * x + x2, w, **options), a * F.conv2d(x, w, **options) + F.conv2d(x2, w, **options), atol=1e-11)
+    np.testing.assert_allclose(F.conv2d(x, a * w + w2, **options), a * F.conv2d(x, w, **options) + F.conv2d(x, w2, **options), atol=1e-11)
+
+
+@settings(max_examples=20)
+@given(convolutions())
+def test_gradients_in_single_precision_are_those_in_double(example):
+    """Input, weight and bias, to float32 rounding: the fast kernels against the readable forward in float64."""
+    x, w, b, options = example
+    results = []
+    for dtype in (np.float32, np.float64):
+        inputs = [tensor(a.astype(dtype), requires_grad=True) for a in (x, w, b)]
+        out = F.conv2d(*inputs, **options)
+        results.append(grad(out, inputs, np.cos(np.arange(out.size)).reshape(out.shape)))
+    for single, double in zip(*results):
+        np.testing.assert_allclose(single.data, double.data, rtol=1e-4, atol=3e-5)
+
+
+# -- the course ------------------------------------------------------------------------------------------------------
+
+
+def test_the_worked_convolution_of_the_course():
+    """A checkered image under quarters: one half everywhere."""
+    np.testing.assert_array_equal(F.conv2d(CHECKERED, QUARTERS)[0, 0], [[0.5, 0.5], [0.5, 0.5]])
+
+
+def test_the_worked_transposed_convolution_of_the_course():
+    """Zeros between the pixels (5x5), then the 2x2 kernel; the same by conv_transpose2d with padding 1, because padding crops."""
+    spread = np.zeros((1, 1, 5, 5))
+    spread[..., ::2, ::2] = CHECKERED
+    expected = [[0.25, 0, 0, 0.25], [0, 0.25, 0.25, 0], [0, 0.25, 0.25, 0], [0.25, 0, 0, 0.25]]
+    np.testing.assert_array_equal(F.conv2d(spread, QUARTERS)[0, 0], expected)
+    np.testing.assert_array_equal(F.conv_transpose2d(CHECKERED, QUARTERS, stride=2, padding=1)[0, 0], expected)
+
+
+@pytest.mark.parametrize(("stride", "size"), [(2, 5), (3, 7)])
+def test_transposed_convolution_inserts_zeros(stride, size):
+    """With a 1x1 kernel of one, stride 2 gives 5x5 and stride 3 gives 7x7, zeros between."""
+    out = F.conv_transpose2d(CHECKERED, np.ones((1, 1, 1, 1)), stride=stride)
+    assert out.shape == (1, 1, size, size)
+    np.testing.assert_array_equal(out[..., ::stride, ::stride], CHECKERED)
+    assert out.sum() == CHECKERED.sum()
+
+
+@pytest.mark.parametrize(("padding", "extra"), list(itertools.product([0, 2], [0, 1, 2])))
+def test_padding_crops_and_output_padding_adds_at_the_end(padding, extra):
+    """The result is a window into the uncropped one, whose bottom and right are rows and columns of zeros."""
+    full = np.zeros((1, 1, 10 + extra, 10 + extra))
+    full[..., :10, :10] = F.conv_transpose2d(CHECKERED, np.ones((1, 1, 4, 4)), stride=3)
+    out = F.conv_transpose2d(CHECKERED, np.ones((1, 1, 4, 4)), stride=3, padding=padding, output_padding=extra)
+    np.testing.assert_array_equal(out, full[..., padding:10 + extra - padding, padding:10 + extra - padding])
+
+
+def test_the_checkerboard_problem():
+    """Kernel 3 at stride 2 covers the result unevenly (1, 2 and 4 times), kernel 2 at stride 2 once everywhere."""
+    flat = np.ones((1, 1, 4, 4))
+    assert set(F.conv_transpose2d(flat, np.ones((1, 1, 3, 3)), stride=2)[0, 0, 1:-1, 1:-1].ravel()) == {1.0, 2.0, 4.0}
+    assert set(F.conv_transpose2d(flat, np.ones((1, 1, 2, 2)), stride=2).ravel()) == {1.0}
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+X, W = np.ones((2, 3, 5, 5)), np.ones((8, 3, 3, 3))
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: F.conv2d(X, np.ones((8, 4, 3, 3))), ValueError,
+     r"conv2d: input has 3 channels, weight expects 4 \(input shape \(2, 3, 5, 5\), weight shape \(8, 4, 3, 3\), groups=1\)"),
+    (lambda: F.conv2d(X, W, groups=3), ValueError, "8 channels do not divide into 3 groups"),
+    (lambda: F.conv2d(X, W, groups=0), ValueError, "into 0 groups"),
+    (lambda: F.conv2d(X[0], W), ValueError, r"expected an input \(N, C, H, W\)"),
+    (lambda: F.conv2d(X[0], W[0]), ValueError, "weight of 4 dimensions"),
+    (lambda: F.conv2d(X, W, np.ones(3)), ValueError, r"bias of shape \(3,\); the weight asks for \(8,\)"),
+    (lambda: F.conv2d(X[:, :, :2], W), ValueError, "spans 3 does not fit into a padded size of 2"),
+    (lambda: F.conv2d(X, W, dilation=3), ValueError, "spans 7"),
+    (lambda: F.conv2d(X, W, stride=0), ValueError, "conv2d: stride: expected an int of at least 1, or 2 of them, got 0"),
+    (lambda: F.conv2d(X, W, stride=1.5), ValueError, "got 1.5"),
+    (lambda: F.conv2d(X, W, padding=(1, 1, 1)), ValueError, "conv2d: padding: expected"),
+    (lambda: F.conv2d(X, W, padding="same"), ValueError, "got 'same'"),
+    (lambda: F.conv2d(X, W, padding=-1), ValueError, "at least 0"),
+    (lambda: F.conv2d(X, W.astype(np.float32)), TypeError, "input is float64, weight is float32"),
+    (lambda: F.conv2d(X, W, np.ones(8, np.float32)), TypeError, "input is float64, bias is float32"),
+    (lambda: F.conv_transpose2d(X, W), ValueError, "input has 3 channels, weight expects 8"),
+    (lambda: F.conv_transpose2d(X, W[:3], output_padding=1), ValueError, r"output_padding \(1, 1\) must be smaller than stride \(1, 1\) or dilation"),
+    (lambda: F.conv_transpose2d(X, W[:3], np.ones(4)), ValueError, r"bias of shape \(4,\); the weight asks for \(3,\)"),
+    (lambda: F.conv_transpose2d(X[..., :1], W[:3], padding=2), ValueError, "would have size"),
+])
+def test_what_does_not_fit_is_refused(call, error, message):
+    """At the door, with the shapes."""
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_numpy_integers_are_integers():
+    """A stride that came out of an array."""
+    np.testing.assert_array_equal(F.conv2d(X, W, stride=np.int64(2)), F.conv2d(X, W, stride=2))

@@ -1,0 +1,144 @@
+"""Each kernel computes what its readable twin computes: same arguments, generated, on both routes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidiff import backend, functional, grad, tensor
+from minidiff.functional import activation, attention, convolution, normalization
+from minidiff.functional.linear import product
+
+DTYPES = st.sampled_from([np.float32, np.float64])
+TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
+
+
+def array(data, shape, dtype):
+    """Normal numbers, in NCHW or NHWC memory."""
+    values = np.random.default_rng(data.draw(st.integers(0, 2**32))).normal(size=shape).astype(dtype)
+    if len(shape) == 4 and data.draw(st.booleans()):
+        values = np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    return values
+
+
+def assert_same(got, expected, dtype):
+    """Equal to rounding, relative to the largest element."""
+    assert got is not NotImplemented and got.dtype == expected.dtype == dtype and got.shape == expected.shape
+    scale = max(1.0, np.abs(expected).max(initial=0.0))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+@st.composite
+def geometries(draw):
+    """A convolution's kernel, stride, padding, dilation and an input size that it fits into."""
+    kernel, stride, padding, dilation, size = [], [], [], [], []
+    for _ in range(2):
+        k, s, p, d = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(0, 3)), draw(st.integers(1, 3))
+        least = max(1, d * (k - 1) + 1 - 2 * p)
+        kernel, stride, padding, dilation = [*kernel, k], [*stride, s], [*padding, p], [*dilation, d]
+        size.append(draw(st.integers(least, least + 8)))
+    return tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), tuple(size)
+
+
+@given(geometries(), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), DTYPES, st.data())
+@settings(max_examples=120)
+def test_convolution_its_transpose_and_its_weight_gradient(geometry, n, c, k, dtype, data):
+    """The three kernels against the three window sums, every stride, padding, dilation."""
+    kernel, stride, padding, dilation, size = geometry
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
+    x, w = array(data, (n, c, *size), dtype), array(data, (k, c, *kernel), dtype)
+    bias = array(data, (k,), dtype) if data.draw(st.booleans()) else None
+    y = convolution.convolution.forward(np, x, w, bias, **options)
+    assert_same(convolution.convolution.kernel(x, w, bias, **options), y, dtype)
+    g = array(data, y.shape, dtype)
+    assert_same(convolution.convolution_input.kernel(g, w, size=size, **options),
+                convolution.convolution_input.forward(np, g, w, size=size, **options), dtype)
+    assert_same(convolution.convolution_weight.kernel(x, g, kernel=kernel, **options),
+                convolution.convolution_weight.forward(np, x, g, kernel=kernel, **options), dtype)
+
+
+def composite_cases(data, dtype):
+    """(composite, inputs, options) for every composite that has a kernel."""
+    n, g, per, h, w = (data.draw(st.integers(1, m)) for m in (9, 3, 4, 9, 9))
+    image = (n, g * per, h, w)
+    length, other, size = (data.draw(st.integers(1, 9)) for _ in range(3))
+    yield (normalization.grouped, [array(data, image, dtype), array(data, image[1:2], dtype), array(data, image[1:2], dtype)],
+           {"num_groups": g, "eps": 1e-5})
+    for composite in (activation.silu, activation.gelu_erf, activation.gelu_tanh):
+        yield composite, [3 * array(data, image, dtype)], {}
+    yield (attention.attended,
+           [array(data, (n, g, length, size), dtype), array(data, (n, g, other, size), dtype), array(data, (n, g, other, per), dtype), None],
+           {"scale": 0.7})
+
+
+@given(DTYPES, st.data())
+def test_composites_value_and_first_gradients(dtype, data):
+    """Kernel forward and backward against the twin's value and the gradients of the recorded twin."""
+    for composite, arrays, options in composite_cases(data, dtype):
+        if composite is activation.gelu_erf and dtype is np.float64:
+            assert composite.kernel.forward(*arrays) is NotImplemented
+            continue
+        inputs = [None if x is None else tensor(x, requires_grad=True) for x in arrays]
+        twin = composite.function(*inputs, **options)
+        value, saved = composite.kernel.forward(*arrays, **options)
+        assert_same(value, twin.data, dtype)
+        g = array(data, twin.shape, dtype)
+        wanted = [x for x in inputs if x is not None]
+        expected = grad(twin, wanted, tensor(g))
+        got = composite.kernel.backward(g, saved, [x is not None for x in inputs], **options)
+        for ours, theirs in zip([x for x in got if x is not None], expected):
+            # GroupNorm divides by a deviation that may be small: its rounding error grows alike on both routes
+            assert_same(ours, theirs.data, dtype) if composite is not normalization.grouped else np.testing.assert_allclose(
+                ours, theirs.data, rtol=0, atol=100 * TOLERANCE[dtype] * max(1.0, np.abs(theirs.data).max()))
+
+
+@pytest.mark.parametrize("shapes", [((3000, 20), (20, 40)), ((7, 50000), (50000, 3)), ((5, 300, 70), (5, 70, 90)), ((4, 5), (5, 6)),
+                                    ((2, 3, 4, 5), (2, 3, 5, 6)), ((2, 1, 4, 5), (3, 5, 6))])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_however_they_are_cut(shapes, dtype):
+    """By rows, by parts of the sum, by samples: numpy.matmul is the twin."""
+    rng = np.random.default_rng()
+    a, b = (rng.normal(size=shape).astype(dtype) for shape in shapes)
+    expected = product.forward(np, a, b)
+    atol = TOLERANCE[dtype] * (np.abs(a) @ np.abs(b)).max()  # the sum of the sizes of its terms bounds a sum's rounding
+    for right in (b, np.asfortranarray(b)):
+        np.testing.assert_allclose(product.kernel(a, right), expected, rtol=0, atol=atol)
+
+
+def test_gelu_of_every_magnitude_is_right_in_float32():
+    """The polynomial normal distribution function against scipy's in float64, on a fine grid and far outside; no warnings."""
+    from scipy.special import ndtr
+
+    x = np.concatenate([np.linspace(-12, 12, 400001), np.geomspace(1e-30, 1e30, 999), -np.geomspace(1e-30, 1e30, 999)]).astype(np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        got = functional.gelu(x)
+    expected = x.astype(np.float64) * ndtr(x.astype(np.float64))
+    assert np.abs(got - expected).max(where=np.abs(x) < 12, initial=0) <= 1e-6
+    large = np.abs(x) > 1e-3
+    assert np.abs(got[large] / x[large] - ndtr(x[large].astype(np.float64))).max() <= 2e-7
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_results_do_not_depend_on_the_number_of_threads(threads):
+    """Bit for bit: value and gradients of a block of layers on one thread and on several."""
+    rng = np.random.default_rng()
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in
+              ((13, 8, 14, 14), (16, 8, 3, 3), (16,), (16,), (16,), (40, 16 * 196))]
+
+    def run():
+        x, w, b, scale, shift, matrix = (tensor(a, requires_grad=True) for a in arrays)
+        h = functional.silu(functional.group_norm(functional.conv2d(x, w, b, padding=1), 4, scale, shift))
+        q = functional.rearrange(h, "n (heads c) h w -> n heads (h w) c", heads=2)
+        h = h + functional.rearrange(functional.scaled_dot_product_attention(q, q, q), "n heads (h w) c -> n (heads c) h w", h=14)
+        out = functional.linear(functional.gelu(functional.flatten(h, 1)), matrix)
+        (out * out).sum().backward()
+        return [out.numpy(), *(t.grad.numpy() for t in (x, w, b, scale, shift, matrix))]
+
+    try:
+        backend.set_threads(1)
+        expected = run()
+        backend.set_threads(threads)
+        for got, want in zip(run(), expected):
+            np.testing.assert_array_equal(got, want)
+    finally:
+        backend.set_threads(None)

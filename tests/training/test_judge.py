@@ -1,0 +1,66 @@
+"""The classifier that judges."""
+
+import numpy as np
+import pytest
+
+from minidiff.data import Dataset
+from minidiff.training import accuracy, accuracy_per_class, predict, train_classifier
+
+
+def stripes(count, seed) -> Dataset:
+    """Noisy images of 12 x 12 with dark rows (0), dark columns (1) or a dark middle (2)."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    pattern = np.zeros((3, 12, 12))
+    pattern[0, ::3] = pattern[1, :, ::3] = pattern[2, 3:9, 3:9] = 1
+    images = 120 + 60 * pattern[labels] + random.normal(0, 30, (count, 12, 12))
+    return Dataset(np.clip(images, 0, 255).astype(np.uint8)[:, None], labels, ("rows", "columns", "middle"))
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """Trained on 320 images."""
+    return train_classifier(stripes(320, 0), epochs=3)
+
+
+def test_the_judge_learns_to_tell_patterns_apart(judge):
+    """At least 95 % of images that it has not seen; guessing gives 33 %."""
+    data = stripes(300, 1)
+    assert accuracy(judge, data.floats(slice(None)), data.labels) >= 0.95
+    assert not judge.training
+
+
+def test_accuracy_is_the_share_of_right_answers(judge):
+    """Counted by hand, for all and for each class; a class without images has none."""
+    data = stripes(40, 2)
+    images = data.floats(slice(None))
+    seen = predict(judge, images, batch_size=7)
+    np.testing.assert_array_equal(seen, predict(judge, images))
+    labels = seen.copy()
+    labels[:10] = (labels[:10] + 1) % 3
+    assert accuracy(judge, images, labels) == 0.75
+    two = np.where(labels == 2, 1, labels)
+    per_class = accuracy_per_class(judge, images, two)
+    assert np.isnan(per_class[2])
+    for label in (0, 1):
+        mine = [one == label for one, truth in zip(seen, two) if truth == label]
+        assert per_class[label] == sum(mine) / len(mine)
+
+
+def test_the_same_seed_trains_the_same_judge():
+    """And another seed another; progress ends at 1."""
+    data, fractions = stripes(64, 3), []
+    one, same, other = (train_classifier(data, seed, 1, progress=fractions.append) for seed in (1, 1, 2))
+    assert fractions[-1] == 1.0 and fractions[: len(fractions) // 3] == sorted(fractions[: len(fractions) // 3])
+    for name, array in one.state_dict().items():
+        np.testing.assert_array_equal(array, same.state_dict()[name])
+    assert not np.array_equal(one.hidden.weight.data, other.hidden.weight.data)
+
+
+def test_images_it_cannot_take_are_refused():
+    """Not square; no epoch."""
+    data = stripes(8, 4)
+    with pytest.raises(ValueError, match="12 x 8"):
+        train_classifier(Dataset(data.images[..., :8], data.labels, data.class_names))
+    with pytest.raises(ValueError, match="epochs=0"):
+        train_classifier(data, epochs=0)
