@@ -1,0 +1,22 @@
+"""Benchmarks: how long things take and how much memory they need, beside PyTorch in the same minutes on the same threads.
+
+    items.py       what is measured: operations, training and sampling steps of the U-Net presets, a node of the graph, the import
+    sides.py       the two libraries as the items see them
+    torch_unet.py  the presets in PyTorch
+    timing.py      A B A B
+    memory.py      peak memory, each side in a fresh process
+    machine.py     which machine, and what it can do at best
+    report.py      the result: a Markdown table, JSON
+    run.py         all of it together
+
+Stands on everything up to `minidiff.training`; nothing in minidiff needs it but the command `minidiff bench`. Works without
+PyTorch, and then measures minidiff alone.
+
+    report = run(only="conv2d", progress=print)
+    print(report.markdown())
+"""
+
+from .report import Report, check_free
+from .run import run
+
+__all__ = ["Report", "check_free", "run"]

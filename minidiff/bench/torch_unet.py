@@ -20,9 +20,10 @@ def torch_unet(config: UNetConfig) -> nn.Module:
     "scale_shift"), and conv blocks with skips from every stage. Raises ValueError for another mixture.
     """
     c = config
-    if (c.block, c.downsample, c.upsample, c.skips, c.middle, c.activation) == ("resnet", "conv", "nearest", "block", "resnet", "silu"):
+    family = (c.block, c.downsample, c.upsample, c.skips, c.middle, c.activation)
+    if family == ("resnet", "conv", "nearest", "block", "resnet", "silu"):
         return TorchDDPM(c)
-    if (c.block, c.downsample, c.upsample, c.skips, c.middle, c.activation) == ("conv", "rearrange", "transposed", "stage", "dense", "gelu"):
+    if family == ("conv", "rearrange", "transposed", "stage", "dense", "gelu"):
         return TorchCourse(c)
     raise ValueError(f"torch_unet: only the families of the presets 'ddpm' and 'course' have a twin, not {config}")
 
@@ -50,7 +51,8 @@ class _Resnet(nn.Module):
         self.scale_shift = c.conditioning == "scale_shift"
         self.norm1, self.conv1 = nn.GroupNorm(c.norm_num_groups, n_in, c.norm_eps), conv3(n_in, n_out)
         self.time_emb_proj = nn.Linear(emb, n_out * (1 + self.scale_shift))
-        self.norm2, self.dropout, self.conv2 = nn.GroupNorm(c.norm_num_groups, n_out, c.norm_eps), nn.Dropout(c.dropout), conv3(n_out, n_out)
+        self.norm2, self.conv2 = nn.GroupNorm(c.norm_num_groups, n_out, c.norm_eps), conv3(n_out, n_out)
+        self.dropout = nn.Dropout(c.dropout)
         self.conv_shortcut = nn.Conv2d(n_in, n_out, 1) if n_in != n_out else nn.Identity()
 
     def forward(self, x: torch.Tensor, emb: torch.Tensor) -> torch.Tensor:
@@ -121,7 +123,7 @@ class TorchDDPM(nn.Module):
         self.config = c = config
         channels, layers = c.block_out_channels, c.layers_per_block
         emb = 4 * channels[0]
-        self.conv_in = conv3(c.in_channels, channels[0])
+        self.conv_in = conv3(c.in_channels * c.patch_size**2, channels[0])
         self.time_embedding = nn.ModuleDict({"linear_1": nn.Linear(c.time_features or channels[0], emb), "linear_2": nn.Linear(emb, emb)})
         if c.num_classes is not None:
             self.class_embedding = nn.Embedding(c.num_classes + 1, emb)
@@ -143,14 +145,14 @@ class TorchDDPM(nn.Module):
             ends = {"upsamplers": _Upsample(width)} if level > 0 else {}
             self.up_blocks.append(_Stage(widths, emb, c, level in c.attention_levels, **ends))
             n = width
-        self.conv_norm_out, self.conv_out = nn.GroupNorm(c.norm_num_groups, n, c.norm_eps), conv3(n, c.out_channels)
+        self.conv_norm_out, self.conv_out = nn.GroupNorm(c.norm_num_groups, n, c.norm_eps), conv3(n, c.out_channels * c.patch_size**2)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         time = self.time_embedding
         emb = time.linear_2(F.silu(time.linear_1(sinusoids(t, time.linear_1.in_features, self.config, x.dtype))))
         if labels is not None:
             emb = emb + self.class_embedding(labels)
-        h = self.conv_in(x)
+        h = self.conv_in(F.pixel_unshuffle(x, self.config.patch_size))
         skips = [h]
         for stage in self.down_blocks:
             for i in range(len(stage.resnets)):
@@ -168,7 +170,7 @@ class TorchDDPM(nn.Module):
                 h = stage.block(i, torch.cat([h, skips.pop()], dim=1), emb)
             for upsample in getattr(stage, "upsamplers", ()):
                 h = upsample(h)
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return F.pixel_shuffle(self.conv_out(F.silu(self.conv_norm_out(h))), self.config.patch_size)
 
 
 # -- course ----------------------------------------------------------------------------------------------------------
@@ -202,7 +204,8 @@ class TorchCourse(nn.Module):
         self.config = c = config
         channels = c.block_out_channels
         entries = [*reversed(channels)]  # the channels at the entrance of each stage of the way up
-        self.conv_in = nn.ModuleDict({"conv1": _Conv(c.in_channels, channels[0], c), "conv2": _Conv(channels[0], channels[0], c)})
+        self.conv_in = nn.ModuleDict({
+            "conv1": _Conv(c.in_channels * c.patch_size**2, channels[0], c), "conv2": _Conv(channels[0], channels[0], c)})
         self.time_embeddings = nn.ModuleList(_Embed(c.time_features or channels[0], n) for n in entries)
         if c.num_classes is not None:
             self.class_embeddings = nn.ModuleList(_Embed(c.num_classes, n) for n in entries)
@@ -214,7 +217,7 @@ class TorchCourse(nn.Module):
                 "resnets": nn.ModuleList(resnets),
                 "downsamplers": nn.ModuleList([nn.ModuleDict({"conv": _Conv(4 * n, n, c)})])}))
 
-        size = c.sample_size // 2 ** len(channels)
+        size = c.sample_size // c.patch_size // 2 ** len(channels)
         self.size, features, hidden = size, channels[-1] * size**2, c.hidden_features
         self.mid_block = nn.ModuleDict({
             "linears": nn.ModuleList([nn.Linear(features, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, features)]),
@@ -226,12 +229,13 @@ class TorchCourse(nn.Module):
                 "upsamplers": nn.ModuleList([nn.ConvTranspose2d(2 * n, n_out, 2, stride=2)]),
                 "resnets": nn.ModuleList(_Conv(n_out, n_out, c) for _ in range(c.up_layers_per_block or c.layers_per_block))}))
         self.conv_merge = conv3(2 * channels[0], channels[0])
-        self.conv_norm_out, self.conv_out = nn.GroupNorm(c.norm_num_groups, channels[0], c.norm_eps), conv3(channels[0], c.out_channels)
+        self.conv_norm_out = nn.GroupNorm(c.norm_num_groups, channels[0], c.norm_eps)
+        self.conv_out = conv3(channels[0], c.out_channels * c.patch_size**2)
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         c = self.config
         time = sinusoids(t, self.time_embeddings[0].linear_1.in_features, c, x.dtype)
-        h = self.conv_in.conv1(x)
+        h = self.conv_in.conv1(F.pixel_unshuffle(x, c.patch_size))
         h = h + self.conv_in.conv2(h)
         skips = [h]
         for stage in self.down_blocks:
@@ -249,5 +253,5 @@ class TorchCourse(nn.Module):
             for block in stage.resnets:
                 h = block(h)
         h = self.conv_merge(torch.cat([h, skips.pop()], dim=1))
-        return self.conv_out(F.gelu(self.conv_norm_out(h)))
+        return F.pixel_shuffle(self.conv_out(F.gelu(self.conv_norm_out(h))), c.patch_size)
 

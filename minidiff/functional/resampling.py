@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 
-from minidiff.autograd import operation
+from minidiff import backend
+from minidiff.autograd import composite, operation
 
 from .convolution import per_dimension, windows
 from .reduction import mean, sum
@@ -29,8 +30,8 @@ folded = operation(_fold,
                    input=lambda g, kernel, stride: unfolded(g, kernel=kernel, stride=stride))
 
 
-def _windowed(name, input, kernel_size, stride, padding, fill):
-    """(N, C, H', W', kh, kw): the windows to be pooled."""
+def _geometry(name, input, kernel_size, stride, padding):
+    """kernel, stride and padding as pairs, checked against the input."""
     kernel = per_dimension(kernel_size, 2, f"{name}: kernel_size", 1)
     stride = kernel if stride is None else per_dimension(stride, 2, f"{name}: stride", 1)
     padding = per_dimension(padding, 2, f"{name}: padding")
@@ -39,9 +40,22 @@ def _windowed(name, input, kernel_size, stride, padding, fill):
     if len(input.shape) != 4 or any(n + 2 * p < k for n, p, k in zip(input.shape[2:], padding, kernel)):
         raise ValueError(f"{name}: a {kernel} window does not fit an input of shape {tuple(input.shape)} with padding {padding}; "
                          "expected (N, C, H, W)")
+    return {"kernel": kernel, "stride": stride, "padding": padding}
+
+
+def _windowed(input, kernel, stride, padding, fill):
+    """(N, C, H', W', kh kw): the windows to be pooled."""
     if any(padding):
         input = pad(input, (padding[1], padding[1], padding[0], padding[0]), value=fill)
-    return unfolded(input, kernel=kernel, stride=stride)
+    return flatten(unfolded(input, kernel=kernel, stride=stride), -2)
+
+
+@composite
+def pooled_max(input, *, kernel, stride, padding):
+    """y[p] = x at the first largest element of window p: (N, C, H, W) -> (N, C, H', W')."""
+    parts = _windowed(input, kernel, stride, padding, -math.inf)
+    where = backend.to_array(parts).argmax(axis=-1)[..., None]
+    return reshape(gather(parts, -1, where), parts.shape[:-1])
 
 
 def max_pool2d(input, kernel_size, stride=None, padding=0):
@@ -50,10 +64,7 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
     Shapes: (N, C, H, W) -> (N, C, (H + 2 padding - kernel) // stride + 1, ...); stride None means kernel_size.
     Raises ValueError for windows that do not fit.
     """
-    parts = flatten(_windowed("max_pool2d", input, kernel_size, stride, padding, -math.inf), -2)
-    values = parts.data if hasattr(parts, "detach") else parts
-    where = values.argmax(axis=-1)[..., None]
-    return reshape(gather(parts, -1, where), parts.shape[:-1])
+    return pooled_max(input, **_geometry("max_pool2d", input, kernel_size, stride, padding))
 
 
 def avg_pool2d(input, kernel_size, stride=None, padding=0):
@@ -62,7 +73,7 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0):
     Shapes: (N, C, H, W) -> (N, C, (H + 2 padding - kernel) // stride + 1, ...); stride None means kernel_size.
     Raises ValueError for windows that do not fit.
     """
-    return mean(_windowed("avg_pool2d", input, kernel_size, stride, padding, 0.0), (-2, -1))
+    return mean(_windowed(input, **_geometry("avg_pool2d", input, kernel_size, stride, padding), fill=0.0), -1)
 
 
 def _repeat(xp, input, *, factors):

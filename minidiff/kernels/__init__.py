@@ -5,6 +5,7 @@
     normalization.py  GroupNorm
     activation.py     SiLU and GELU
     attention.py      scaled dot-product attention
+    pooling.py        max pooling
     product.py        matrix products
 
 Importing this package tells the operations about their kernels; a kernel answers NotImplemented to arrays that it does not take,
@@ -17,12 +18,14 @@ from minidiff.functional.convolution import convolution as _convolution
 from minidiff.functional.convolution import convolution_input, convolution_weight
 from minidiff.functional.linear import product as _product
 from minidiff.functional.normalization import grouped
+from minidiff.functional.resampling import pooled_max
 
-from . import activation, attention, convolution, normalization, product
+from . import activation, attention, convolution, normalization, pooling, product
 
 _convolution.kernel = convolution.convolve
 convolution_input.kernel = convolution.convolve_input
 convolution_weight.kernel = convolution.convolve_weight
+pooled_max.kernel = pooling.max_pool
 grouped.kernel = normalization.group_norm
 silu.kernel = activation.silu
 gelu_erf.kernel = activation.gelu_erf

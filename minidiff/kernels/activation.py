@@ -24,8 +24,8 @@ _ATANH_ERF = (7.97884942e-01, 3.63330843e-02, -3.25946705e-05, -5.53063384e-05, 
 
 
 def _normal_cdf(x: np.ndarray, out: np.ndarray, square: np.ndarray) -> None:
-    """out = Phi(x); leaves min(x^2, 36) in `square`."""
-    np.clip(x, -6.0, 6.0, out=square)  # Phi(6) is 1 in float32, and large powers would overflow
+    """out = Phi(x); leaves min(x^2, 225) in `square`."""
+    np.clip(x, -15.0, 15.0, out=square)  # beyond, phi is 0 in float32, and Phi is 0 or 1; larger powers would overflow
     square *= square
     np.multiply(square, _ATANH_ERF[-1], out=out)
     for coefficient in _ATANH_ERF[-2:0:-1]:

@@ -88,7 +88,7 @@ def run_demo(path: str | Path, demo: Demo, *, seed: int = 0, device: str = "cpu"
     say(f"training a classifier on the same {len(dataset):,} real images, as a judge")
     with clock("training the classifier"):
         classifier = _train_classifier(dataset, seed, demo.classifier_epochs, device, progress)
-    verdict = judge(classifier, {"real images, held out": held_out}
+    verdict = judge(classifier, {"held-out real images": held_out}
                     | {f"{name} samples": images for name, images in drawn.items()})
 
     pictures = _pictures(run, demo, dataset, drawn, film, Generator((seed, STREAM + 1)))
@@ -113,7 +113,7 @@ class Stopwatch:
 
 
 class Film:
-    """A callback of `draw` that keeps x_t and the predicted x_0 of a few images of the first batch, at every step."""
+    """A callback of `draw` that keeps x_t and the predicted x_0 of a few images, at every step."""
 
     def __init__(self, chosen: list[int]) -> None:
         self.chosen = chosen
@@ -122,11 +122,10 @@ class Film:
         self.predicted: list[np.ndarray] = []
 
     def __call__(self, i: int, t: int, x: Any, x_start: Any) -> None:
-        """Take a frame at step i; frames of later batches are not taken."""
-        if i == len(self.times):
-            self.times.append(t)
-            self.noisy.append(to_uint8(to_numpy(x[self.chosen])))
-            self.predicted.append(to_uint8(to_numpy(x_start[self.chosen])))
+        """Take a frame, at step i."""
+        self.times.append(t)
+        self.noisy.append(to_uint8(to_numpy(x[self.chosen])))
+        self.predicted.append(to_uint8(to_numpy(x_start[self.chosen])))
 
     def strip(self, columns: int) -> Image.Image:
         """Evenly chosen frames, the first and the last among them, as a `reverse_strip`."""
@@ -137,7 +136,7 @@ class Film:
 def _draw(run: Run, demo: Demo, generator: Generator, device: str, clock: Stopwatch, progress: bool) -> tuple[dict[str, Dataset], Film]:
     """The images of each sampler, all classes in turn, and the film of the first sampler."""
     model = run.load_model(device)
-    labels = np.tile(np.arange(len(run.class_names)), demo.judged)
+    labels = np.tile(np.arange(len(run.class_names)), demo.judged)      # so the image of class k is number k
     film = Film(_some_classes(run))
     drawn = {}
     for name, options in demo.samplers.items():

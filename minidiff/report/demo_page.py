@@ -32,7 +32,7 @@ def demo_page(run: Run, parameters: int, demo: Demo, pictures: Mapping[Path, Ima
         f"minidiff: {run.path.name}",
         f"A diffusion model learned from {demo.data} to draw {len(run.class_names)} classes of images from noise. "
         "This page shows what it draws, how that works, and what an independent judge thinks of it.",
-        p.figures({f"{name} recognized": f"{100 * share:.1f} %" for name, share in verdict.overall.items()}
+        p.figures({f"of {name} recognized": f"{100 * share:.1f} %" for name, share in verdict.overall.items()}
                   | {"parameters": f"{parameters:,}", "from the first step to this page": duration(sum(seconds.values()))}),
         p.section("Samples", _picture(
             pictures, run.samples_path, "Drawn images, a row for each class",
@@ -79,7 +79,7 @@ def settings(run: Run, demo: Demo, parameters: int) -> dict[str, str]:
     return {
         "data": f"{c.data}, {c.unet.sample_size} × {c.unet.sample_size} pixels, {len(c.class_names)} classes",
         "network": f"U-Net, {parameters:,} parameters, channels {', '.join(map(str, c.unet.block_out_channels))}, "
-                   f"{c.unet.layers_per_block} {c.unet.block} blocks a level",
+                   f"{c.unet.block} blocks, {c.unet.layers_per_block} a level",
         "forward process": f"{c.num_train_timesteps:,} steps, {c.beta_schedule} schedule; the network predicts {c.prediction_type}",
         "training": f"{c.total_steps:,} steps of {c.batch_size} images, AdamW, learning rate {c.learning_rate:g} ({c.lr_schedule}, "
                     f"{c.warmup_steps} steps of warm-up), weight average with decay {c.ema_decay:g}",

@@ -3,7 +3,6 @@
 Stands on `minidiff.training.draw`; `pictures.py` lays the images side by side.
 """
 
-import math
 import re
 import secrets
 import shutil
@@ -18,33 +17,28 @@ from minidiff.data import to_uint8
 from minidiff.models import UNet
 from minidiff.random import Generator
 from minidiff.training import Run, draw
+from minidiff.training.sampling import DDIM_STEPS
 
 from .pictures import enlarged, grid, save_png
 
 
-BATCH = 100         # images that are drawn at the same time
-DDIM_STEPS = 50     # where a number of steps is not given: DDIM is made for few, DDPM takes all
-
-
-def draw_with_bar(run: Run, model: UNet, labels: np.ndarray | None, name: str, *, count: int | None = None, sampler: str = "ddpm",
-                  steps: int | None = None, watch: Callable[[int, int, Any, Any], None] | None = None,
-                  progress: bool = True, **options: Any) -> np.ndarray:
+def draw_with_bar(run: Run, model: UNet, labels: np.ndarray | None, name: str, *, sampler: str = "ddpm", steps: int | None = None,
+                  watch: Callable[[int, int, Any, Any], None] | None = None, progress: bool = True, **options: Any) -> np.ndarray:
     """`training.draw` from a run's model, with a bar on stderr: uint8 images (N, C, H, W).
 
-    name: what the bar says. steps: None for all of them (DDPM) or 50 (DDIM). watch: the callback of `draw`. progress: whether
-    there is a bar. labels, count and options: as `draw` takes them. Raises what `draw` raises.
+    name: what the bar says. watch: the callback of `draw`. progress: whether there is a bar. labels and the rest: as `draw` takes
+    them. Raises what `draw` raises.
     """
     schedule = run.schedule()
     if steps is None:
         steps = min(DDIM_STEPS, schedule.num_train_timesteps) if sampler == "ddim" else schedule.num_train_timesteps
-    batches = math.ceil((count if labels is None else len(labels)) / BATCH)
-    with tqdm(desc=name, total=batches * steps, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    with tqdm(desc=name, total=steps, unit="step", disable=not progress, dynamic_ncols=True) as bar:
         def step(i: int, t: int, x: Any, x_start: Any) -> None:
             bar.update()
             if watch is not None:
                 watch(i, t, x, x_start)
 
-        return to_uint8(draw(model, schedule, labels, count=count, sampler=sampler, steps=steps, batch_size=BATCH, callback=step,
+        return to_uint8(draw(model, schedule, labels, sampler=sampler, steps=steps, callback=step,
                              prediction_type=run.config.prediction_type, **options))
 
 

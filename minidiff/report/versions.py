@@ -1,5 +1,6 @@
 """What computed this: versions, devices, threads."""
 
+import importlib.util
 import platform
 from importlib import metadata
 
@@ -32,6 +33,8 @@ def blas() -> str:
 
 def cupy() -> str:
     """The version of CuPy, or why there is none."""
+    if importlib.util.find_spec("cupy") is None:
+        return "not installed"
     try:
         return backend.get_library("cuda").__version__
     except backend.DeviceError as error:

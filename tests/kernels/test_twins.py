@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import backend, functional, grad, tensor
-from minidiff.functional import activation, attention, convolution, normalization
+from minidiff.functional import activation, attention, convolution, normalization, resampling
 from minidiff.functional.linear import product
 
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -66,6 +66,10 @@ def composite_cases(data, dtype):
            {"num_groups": g, "eps": 1e-5})
     for composite in (activation.silu, activation.gelu_erf, activation.gelu_tanh):
         yield composite, [3 * array(data, image, dtype)], {}
+    pooled = (n, per, h, w)
+    kernel = (data.draw(st.integers(1, h)), data.draw(st.integers(1, w)))
+    ties = np.round(2 * array(data, pooled, dtype))
+    yield resampling.pooled_max, [ties], {"kernel": kernel, "stride": kernel, "padding": (0, 0)}
     yield (attention.attended,
            [array(data, (n, g, length, size), dtype), array(data, (n, g, other, size), dtype), array(data, (n, g, other, per), dtype), None],
            {"scale": 0.7})

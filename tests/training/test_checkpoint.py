@@ -67,7 +67,8 @@ def test_other_files_are_refused(tmp_path, checkpoint):
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     with pytest.raises(CheckpointError, match="no safetensors file"):
         read_checkpoint(path)
-    version_2, before_the_start = ('{"format_version": %d, "step": %d, "config": {}, "generators": {}}' % pair for pair in ((2, 0), (1, -3)))
+    about = {"format_version": 1, "step": 0, "config": {}, "generators": {}}
+    version_2, before_the_start = json.dumps({**about, "format_version": 2}), json.dumps({**about, "step": -3})
     for about, message in [("{}", "damaged"), ("[", "damaged"), (version_2, "format 2"), (before_the_start, "damaged")]:
         save_file({}, path, metadata={"minidiff": about})
         with pytest.raises(CheckpointError, match=message):

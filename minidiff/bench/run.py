@@ -1,0 +1,41 @@
+"""The benchmark itself: every item, both sides in turn, then their memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minidiff import backend
+
+from .items import Item, chosen
+from .machine import describe, limits
+from .memory import peak_memory
+from .report import Report, Row
+from .sides import Torch, available_sides, use_threads
+from .timing import Times, in_turn
+
+
+def _measured(item: Item, sides: list[str], threads: int, quick: bool) -> Row:
+    own = [side for side in sides if side in item.sides]
+    steps = [item.build(side, item.batch) for side in own]
+    times = in_turn(steps, rounds=2 if quick else 7, slice_seconds=0.0 if quick else 0.15, clock=item.clock)
+    del steps
+    memory = {side: peak_memory(item.name, side, threads, quick) for side in own} if item.memory else {}
+    return Row(item, {side: Times(tuple(s / item.parts for s in found.seconds)) for side, found in zip(own, times)},
+               {side: found for side, found in memory.items() if found is not None})
+
+
+def run(only: str | None = None, quick: bool = False, progress: Callable[[str], None] | None = None) -> Report:
+    """Measure all items, or those whose name begins with `only`.
+
+    quick: tiny sizes, a few seconds in all; it shows that everything works. progress: told the name of each item before it is measured.
+    All run on `backend.get_threads()` threads. Raises ValueError if no item begins with `only`.
+    """
+    items = chosen(only, quick)
+    sides, threads = available_sides(), backend.get_threads()
+    use_threads(threads, sides)
+    report = Report(describe(threads, Torch.name in sides), limits(quick), quick)
+    for item in items:
+        if progress is not None:
+            progress(item.name)
+        report.rows.append(_measured(item, sides, threads, quick))
+    return report

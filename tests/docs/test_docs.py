@@ -1,0 +1,155 @@
+"""The book is true: its code runs, prints what it says, quotes the source exactly, and its commands and links exist."""
+
+import ast
+import contextlib
+import io
+import re
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minidiff import backend
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INCLUDED = re.compile(r"# (minidiff/\S+\.py): (\S+)$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, the line of the page on which the text begins, the text of the page before it."""
+
+    page: Path
+    language: str
+    text: str
+    line: int
+    before: str
+
+    @property
+    def included(self) -> re.Match | None:
+        """The file and the name that the block quotes, if it quotes the source."""
+        return INCLUDED.match(self.text.partition("\n")[0])
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    found, end = [], 0
+    for fence in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        found.append(Block(page, fence[1], fence[2], text.count("\n", 0, fence.start(2)) + 1, text[end:fence.start()]))
+        end = fence.end()
+    return found
+
+
+def source_of(path: Path, name: str) -> str:
+    """The source of a function by its dotted path in a file (`Class.method`, `function.inner`), unindented."""
+    text = path.read_text(encoding="utf-8")
+    node = ast.parse(text)
+    for part in name.split("."):
+        node = next(child for child in ast.walk(node) if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and child.name == part)
+    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+    return textwrap.dedent("".join(text.splitlines(keepends=True)[first - 1:node.end_lineno]))
+
+
+def run(page: Path) -> list[tuple[Block, str, str]]:
+    """Run a page's code in one namespace. (block, what the page says it prints, what it prints) where the page says it."""
+    namespace: dict = {"__name__": "__main__"}
+    claims = []
+    blocks = blocks_of(page)
+    for block, following in zip(blocks, [*blocks[1:], None]):
+        if block.language != "python" or block.included:
+            continue
+        code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # so that a traceback names the line of the page
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(code, namespace)
+        if following is not None and following.language == "text" and not following.before.strip():
+            claims.append((block, following.text, printed.getvalue()))
+    return claims
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    """Every python block, in order, in one namespace, in an empty folder; a text block directly below is its output."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        for block, said, printed in run(page):
+            assert said == printed, f"{block}: the page says\n{said}but the code prints\n{printed}"
+    finally:
+        backend.set_threads(None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_quoted_functions_are_those_of_the_source(page):
+    """A block that names a file and a function in its first line is, from the second line on, that function."""
+    for block in blocks_of(page):
+        if block.language == "python" and block.included:
+            path, name = block.included.groups()
+            assert block.text.partition("\n")[2] == source_of(ROOT / path, name), f"{block}: {name} has changed, quote it again"
+
+
+def test_quoting_is_what_inspect_says():
+    """The source found by name is the one that Python knows for the function itself."""
+    import inspect
+
+    from minidiff.diffusion import Ancestral, Schedule, q_sample
+
+    room = ROOT / "minidiff" / "diffusion"
+    assert source_of(room / "forward.py", "q_sample") == inspect.getsource(q_sample)
+    assert source_of(room / "samplers.py", "Ancestral.step") == textwrap.dedent(inspect.getsource(Ancestral.step))
+    table = inspect.unwrap(Schedule.__dict__["posterior_variance"].func)
+    assert source_of(room / "schedules.py", "Schedule.posterior_variance") == textwrap.dedent(inspect.getsource(table))
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors_of(page: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Every relative link of a page names a file of the repository, and every anchor a heading."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target} does not exist"
+        assert not anchor or anchor in anchors_of(file), f"{page.name}: {target}: no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_fence_has_a_known_language(page):
+    """So that no code escapes the tests because its block is not called python or sh."""
+    assert {block.language for block in blocks_of(page)} <= {"python", "sh", "text", "json"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_the_prose_names_exist(page):
+    """Every `minidiff/...py`, `tests/...` and `docs/...` in the text is there."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for path in re.findall(r"`((?:minidiff|tests|docs)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), f"{page.name}: `{path}` does not exist"
+
+
+def test_figures_are_those_that_the_library_makes():
+    """Draw each again; averaged over 8 x 8 pixels (text may be rendered a little otherwise elsewhere) it is the file in docs."""
+    namespace = {"__name__": "figures", "__file__": str(ROOT / "docs" / "figures.py")}
+    exec(compile((ROOT / "docs" / "figures.py").read_text(encoding="utf-8"), "docs/figures.py", "exec"), namespace)
+    for name, figure in namespace["FIGURES"].items():
+        with Image.open(ROOT / "docs" / "figures" / name) as kept:
+            small = (kept.width // 8, kept.height // 8)
+            now, then = (np.asarray(picture.convert("RGB").resize(small, Image.Resampling.BOX), float) for picture in (figure(), kept))
+        assert abs(now - then).mean() < 4, f"{name}: run python docs/figures.py, and look at it"
