@@ -5,6 +5,7 @@ Read `sides.py` first. `items()` is the list.
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -67,9 +68,10 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Operation:
-    """A function that both libraries have. call: (functional, *inputs). inputs: an image's shape -> the shapes of all inputs.
+    """A function that both libraries have. call: (side, *inputs), the first an image batch or made of one.
 
-    flop: of the forward, from the image's shape. None: bound by memory, which the forward passes twice and the backward three times.
+    inputs: the shape of the images -> the shapes of all inputs. flop: of the forward, from the shape of the images; None: bound by
+    memory, through which the forward goes twice (read x, write y) and the backward three times (read x and g, write dx).
     """
 
     call: Callable[..., Any]
@@ -77,29 +79,27 @@ class Operation:
     flop: Callable[[Shape], float] | None = None
 
 
-def _heads(shape: Shape) -> list[tuple[int, ...]]:
-    """Query, key and value in heads of 64, as they lie in memory: (N, pixels, heads, 64)."""
+def _attention(side: Any, *tokens: Any) -> Any:
+    """Of tokens as a network has them, (N, pixels, heads, 64) in memory."""
+    return side.functional.scaled_dot_product_attention(*(side.swap(x, 1, 2) for x in tokens))
+
+
+def _tokens(shape: Shape) -> list[tuple[int, ...]]:
+    """Query, key and value of an image, in heads of 64."""
     n, c, height, width = shape
-    size = min(c, 64)
-    return [(n, height * width, c // size, size)] * 3
-
-
-def _attention(functional: Any, *heads: Any) -> Any:
-    n, length, count, size = heads[0].shape
-    if functional is F:
-        return F.scaled_dot_product_attention(*(F.transpose(x, 1, 2) for x in heads))
-    return functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in heads))
+    return [(n, height * width, -(-c // 64), min(c, 64))] * 3
 
 
 OPERATIONS = {
     "conv2d 3x3": Operation(
-        lambda f, x, w, b: f.conv2d(x, w, b, padding=1), lambda s: [s, (s[1], s[1], 3, 3), (s[1],)],
+        lambda side, x, w, b: side.functional.conv2d(x, w, b, padding=1), lambda s: [s, (s[1], s[1], 3, 3), (s[1],)],
         flop=lambda s: 2 * 9 * s[0] * s[1] ** 2 * s[2] * s[3]),
-    "group_norm": Operation(lambda f, x, w, b: f.group_norm(x, 8, w, b), lambda s: [s, (s[1],), (s[1],)]),
-    "gelu": Operation(lambda f, x: f.gelu(x)),
-    "gelu tanh": Operation(lambda f, x: f.gelu(x, approximate="tanh")),
-    "silu": Operation(lambda f, x: f.silu(x)),
-    "attention": Operation(_attention, _heads, flop=lambda s: 4 * s[0] * s[1] * (s[2] * s[3]) ** 2),
+    "group_norm": Operation(
+        lambda side, x, w, b: side.functional.group_norm(x, 8, w, b), lambda s: [s, (s[1],), (s[1],)]),
+    "gelu": Operation(lambda side, x: side.functional.gelu(x)),
+    "gelu tanh": Operation(lambda side, x: side.functional.gelu(x, approximate="tanh")),
+    "silu": Operation(lambda side, x: side.functional.silu(x)),
+    "attention": Operation(_attention, _tokens, flop=lambda s: 4 * s[0] * s[1] * (s[2] * s[3]) ** 2),
 }
 
 
@@ -107,32 +107,37 @@ def _operation_step(operation: Operation, image: tuple[int, int, int], backward:
     def build(side_name: str, batch: int) -> Step:
         side = SIDES[side_name]()
         draw = np.random.default_rng(0)
-        inputs = [side.tensor(draw.standard_normal(shape, np.float32)) for shape in operation.inputs((batch, *image))]
+        shape = (batch, *image)
+
+        def drawn(size: tuple[int, ...]) -> Any:
+            return (side.images if size == shape else side.tensor)(draw.standard_normal(size, np.float32))
+
+        inputs = [drawn(size).requires_grad_() for size in operation.inputs(shape)]
 
         def forward() -> Any:
             with side.no_grad():
-                return operation.call(side.functional, *inputs)
+                return operation.call(side, *inputs)
 
-        g = side.gradient(draw.standard_normal(tuple(forward().shape), np.float32))
+        g = drawn(tuple(forward().shape))
 
         def forward_and_backward() -> None:
             for x in inputs:
                 x.grad = None
-            operation.call(side.functional, *inputs).backward(g)
+            operation.call(side, *inputs).backward(g)
 
         return forward_and_backward if backward else forward
 
     return build
 
 
-def operation_item(name: str, shape: Shape, backward: bool) -> Item:
-    """The item of one operation, forward (nothing recorded) or forward and backward (gradients of all inputs), on images of a shape."""
+def operation_item(name: str, shape: Shape, backward: bool, memory: bool) -> Item:
+    """The item of one operation on images of a shape: forward (nothing recorded), or forward and backward (gradients of all inputs)."""
     operation = OPERATIONS[name]
-    work = operation.flop
+    flop = operation.flop(shape) if operation.flop is not None else None
     return Item(
-        f"{name} {'forward + backward' if backward else 'forward'} {shape}", _operation_step(operation, shape[1:], backward), batch=shape[0],
-        flop=work(shape) * (3 if backward else 1) if work else None,
-        bytes=None if work else 4.0 * np.prod(shape) * (5 if backward else 2), memory=backward)
+        f"{name} {'forward + backward' if backward else 'forward'} {shape}", _operation_step(operation, shape[1:], backward),
+        batch=shape[0], memory=memory, flop=None if flop is None else flop * (3 if backward else 1),
+        bytes=4.0 * math.prod(shape) * (5 if backward else 2) if flop is None else None)
 
 
 # -- networks --------------------------------------------------------------------------------------------------------
@@ -225,7 +230,7 @@ def _sampling_step(config: UNetConfig, guidance_scale: float = 3.0, t: int = 500
 def _chain(nodes: int) -> Callable[[str, int], Step]:
     """h + 1 on 4 numbers, again and again, and back: what a node costs when the arithmetic costs nothing."""
     def build(side_name: str, batch: int) -> Step:
-        x = SIDES[side_name]().tensor(np.zeros(4, np.float32))
+        x = SIDES[side_name]().tensor(np.zeros(4, np.float32)).requires_grad_()
 
         def step() -> None:
             h = x
@@ -255,14 +260,14 @@ def items(quick: bool = False) -> list[Item]:
     """All items; quick: the same at sizes that only show that everything works."""
     shapes: list[Shape] = [(2, 8, 8, 8)] if quick else [(64, 64, 28, 28), (64, 128, 14, 14), (64, 256, 7, 7)]
     batch = 2 if quick else 64
-    found = [operation_item("conv2d 3x3", shape, backward) for backward in (False, True) for shape in shapes]
-    found += [operation_item(name, shape, True) for name in OPERATIONS if name != "conv2d 3x3" for shape in shapes]
+    found = [operation_item("conv2d 3x3", shape, backward=False, memory=False) for shape in shapes]
+    found += [operation_item(name, shape, backward=True, memory=not quick) for name in OPERATIONS for shape in shapes]
     for name in ("ddpm", "course"):
         small = {"sample_size": 8, "block_out_channels": (8, 16), "norm_num_groups": 4} if quick else {}
         config = preset(name, num_classes=10, **small)
         described = f"{name}, batch {batch}, {config.sample_size}x{config.sample_size}"
         found += [Item(f"training step {described}", _training_step(config), batch, images=batch, memory=True),
-                  Item(f"sampling step {described}", _sampling_step(config), batch, images=batch, memory=True)]
+                  Item(f"sampling step {described}", _sampling_step(config), batch, images=batch, memory=not quick)]
     nodes = 20 if quick else 1000
     found.append(Item(f"node in a chain of {nodes} additions", _chain(nodes), parts=nodes))
     found.append(Item("import", _import({Ours.name: "minidiff", Torch.name: "torch"}), clock=own_clock))

@@ -28,7 +28,7 @@ def _processor() -> str:
 
 
 def describe(threads: int, with_torch: bool) -> dict[str, Any]:
-    """Processor, cores, threads, versions, date."""
+    """Processor, cores, threads, versions, date; load: how many programs wanted to run in the last minute."""
     torch_version = None
     if with_torch:
         import torch
@@ -37,13 +37,14 @@ def describe(threads: int, with_torch: bool) -> dict[str, Any]:
     blas = [f"{info['internal_api']} {info['version']}" for info in threadpool_info() if info["user_api"] == "blas"]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "processor": _processor(), "cores": cores, "threads": threads, "system": platform.system(), "python": platform.python_version(),
-        "minidiff": __version__, "numpy": np.__version__, "blas": ", ".join(dict.fromkeys(blas)), "torch": torch_version,
+        "processor": _processor(), "cores": cores, "threads": threads, "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.system(), "python": platform.python_version(), "minidiff": __version__, "numpy": np.__version__,
+        "blas": ", ".join(dict.fromkeys(blas)), "torch": torch_version,
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")}
 
 
 def limits(quick: bool = False, repetitions: int = 8) -> dict[str, float]:
-    """What no program passes: gflops of a large float32 matrix product, gbytes per second of a copy (read and write), the best of several."""
+    """What hardly a program passes: GFLOP/s of a large float32 matrix product, GB/s of a copy (read and write); the best of several."""
     n = 256 if quick else 3072
     a, b, c = (np.ones((n, n), np.float32) for _ in range(3))
     product = min(wall_clock(lambda: np.matmul(a, b, out=c)) for _ in range(repetitions))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Row:
     def memory_ratio(self) -> float | None:
         """Our peak memory over PyTorch's; None where theirs is too small to be told from a few pages."""
         growth = [self.memory.get(side, {}).get("growth", 0) for side in (Ours.name, Torch.name)]
-        return growth[0] / growth[1] if growth[1] > 2**20 else None
+        return growth[0] / growth[1] if growth[1] > 2**23 else None
 
     def rate(self, limits: dict[str, float]) -> tuple[float, str, float | None] | None:
         """(value, unit, fraction of what the machine can do) of our side."""
@@ -74,7 +74,7 @@ class Report:
     machine: dict[str, Any]
     limits: dict[str, float]
     quick: bool
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
 
     def markdown(self) -> str:
         """The machine in a line, the limits in a line, the table."""
@@ -86,6 +86,9 @@ class Report:
                  f"memory {self.limits['copy_gbytes_per_s']:.1f} GB/s (copy, read and write)."]
         if self.quick:
             lines += ["", "**Quick run at tiny sizes: it shows that everything works, its figures mean nothing.**"]
+        if (m["load"] or 0.0) > 0.5:
+            lines += ["", f"**The machine was busy when the run began (load {m['load']:.1f}): the figures are not to be trusted.** "
+                          "Another program on the same cores costs the two sides different amounts."]
         if not torch:
             lines += ["", "PyTorch is not installed, so there is nothing to compare with: `pip install 'minidiff[peers]'`."]
         header = ["item", "minidiff", "PyTorch", "ratio", "rate (of the best)", "peak memory", "PyTorch", "ratio", "repetitions"]
@@ -104,7 +107,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON values."""
-        return {"machine": self.machine, "limits": self.limits, "quick": self.quick, "rows": [row.to_json(self.limits) for row in self.rows]}
+        rows = [row.to_json(self.limits) for row in self.rows]
+        return {"machine": self.machine, "limits": self.limits, "quick": self.quick, "rows": rows}
 
     def write_json(self, path: str | Path) -> None:
         """Write `to_json` to a new file. Raises as `check_free` does."""

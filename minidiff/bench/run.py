@@ -33,9 +33,10 @@ def run(only: str | None = None, quick: bool = False, progress: Callable[[str], 
     items = chosen(only, quick)
     sides, threads = available_sides(), backend.get_threads()
     use_threads(threads, sides)
-    report = Report(describe(threads, Torch.name in sides), limits(quick), quick)
+    machine, before, rows = describe(threads, Torch.name in sides), limits(quick), []
     for item in items:
         if progress is not None:
             progress(item.name)
-        report.rows.append(_measured(item, sides, threads, quick))
-    return report
+        rows.append(_measured(item, sides, threads, quick))
+    after = limits(quick)
+    return Report(machine, {name: max(before[name], after[name]) for name in before}, quick, rows)

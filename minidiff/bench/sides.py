@@ -14,18 +14,22 @@ from minidiff.kernels.layout import channels_first, channels_last
 
 
 class Ours:
-    """minidiff. Image batches come in its own memory layout, channels last, as they do between the layers of a network."""
+    """minidiff."""
 
     name = "minidiff"
     functional = functional
 
     def tensor(self, array: np.ndarray) -> Any:
-        """An array as a tensor whose gradient is wanted."""
-        return minidiff.tensor(channels_first(channels_last(array)) if array.ndim == 4 else array, requires_grad=True)
+        """An array as a tensor."""
+        return minidiff.tensor(array)
 
-    def gradient(self, array: np.ndarray) -> Any:
-        """An array as the gradient of a result."""
-        return self.tensor(array).detach()
+    def images(self, array: np.ndarray) -> Any:
+        """(N, C, H, W) images in this library's own memory layout, channels last, as they come between the layers of a network."""
+        return minidiff.tensor(channels_first(channels_last(array)))
+
+    def swap(self, x: Any, i: int, j: int) -> Any:
+        """The tensor with two dimensions swapped."""
+        return functional.transpose(x, i, j)
 
     def no_grad(self) -> Any:
         """A context in which nothing is recorded."""
@@ -33,7 +37,7 @@ class Ours:
 
 
 class Torch:
-    """PyTorch. Image batches come in its own memory layout, channels first."""
+    """PyTorch."""
 
     name = "PyTorch"
 
@@ -43,12 +47,16 @@ class Torch:
         self.torch, self.functional = torch, torch.nn.functional
 
     def tensor(self, array: np.ndarray) -> Any:
-        """An array as a tensor whose gradient is wanted."""
-        return self.gradient(array).requires_grad_()
-
-    def gradient(self, array: np.ndarray) -> Any:
-        """An array as the gradient of a result."""
+        """An array as a tensor."""
         return self.torch.from_numpy(array)
+
+    def images(self, array: np.ndarray) -> Any:
+        """(N, C, H, W) images in this library's own memory layout, channels first."""
+        return self.torch.from_numpy(array)
+
+    def swap(self, x: Any, i: int, j: int) -> Any:
+        """The tensor with two dimensions swapped."""
+        return x.transpose(i, j)
 
     def no_grad(self) -> Any:
         """A context in which nothing is recorded."""

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry it out."""
-    from minidiff.report.versions import devices, versions
+    from minidiff.report.environment import devices, versions
 
     rows = [*versions().items(), *(("device", device) for device in devices())]
     for name, value in rows:

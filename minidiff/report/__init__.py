@@ -1,24 +1,24 @@
 """What a run shows: pictures, one page, and the demo that makes them all.
 
     text.py, pictures.py    grids and strips of images, with names
-    curve.py                the loss curve
+    loss_curve.py           the loss curve
     files.py                files that are whole or not there
     samples.py              drawing from a run, with a bar, and into a folder
     verdict.py              what the classifier recognizes
-    versions.py             what computed this
+    environment.py          what computed this
     page.py, style.py       the pieces of a web page that is one file
     demo.py, demo_page.py   the whole way from data to report.html
 
 Stands on `minidiff.training`, Pillow and the standard library. Read `demo.py` first.
 """
 
-from .curve import curve
 from .demo import DEMO, Demo, run_demo
+from .environment import devices, versions
 from .files import free_name, write_new
+from .loss_curve import curve
 from .pictures import forward_strip, grid, reverse_strip, save_png
 from .samples import draw_with_bar, write_samples
 from .verdict import Verdict, judge
-from .versions import devices, versions
 
 __all__ = [
     "DEMO", "Demo", "Verdict", "curve", "devices", "draw_with_bar", "forward_strip", "free_name", "grid", "judge", "reverse_strip", "run_demo",

@@ -21,8 +21,8 @@ from minidiff.models import Classifier, UNetConfig, preset
 from minidiff.random import Generator
 from minidiff.training import Bar, Run, TrainConfig, Trainer, train, train_classifier
 
-from .curve import curve
 from .demo_page import demo_page
+from .loss_curve import curve
 from .page import save_page
 from .pictures import forward_strip, grid, reverse_strip, save_png
 from .samples import draw_with_bar

@@ -13,8 +13,8 @@ from PIL import Image
 from minidiff.training import Run
 
 from . import page as p
+from .environment import devices, versions
 from .verdict import Verdict
-from .versions import devices, versions
 
 if TYPE_CHECKING:
     from .demo import Demo

@@ -1,6 +1,6 @@
 """Many small images as one picture: samples, a row a class; images that dissolve into noise; noise that becomes images.
 
-All three are one `grid` with names at its rows and above its columns. Stands on Pillow. `curve.py` draws the loss.
+All three are one `grid` with names at its rows and above its columns. Stands on Pillow. `loss_curve.py` draws the loss.
 """
 
 import io

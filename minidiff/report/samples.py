@@ -32,7 +32,8 @@ def draw_with_bar(run: Run, model: UNet, labels: np.ndarray | None, name: str, *
     schedule = run.schedule()
     if steps is None:
         steps = min(DDIM_STEPS, schedule.num_train_timesteps) if sampler == "ddim" else schedule.num_train_timesteps
-    with tqdm(desc=name, total=steps, unit="step", disable=not progress, dynamic_ncols=True) as bar:
+    # The delay keeps the bar from showing before the first step: an error that `draw` raises at its door stands alone
+    with tqdm(desc=name, total=steps, unit="step", disable=not progress, dynamic_ncols=True, delay=1e-9) as bar:
         def step(i: int, t: int, x: Any, x_start: Any) -> None:
             bar.update()
             if watch is not None:

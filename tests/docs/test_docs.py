@@ -48,13 +48,20 @@ def blocks_of(page: Path) -> list[Block]:
     return found
 
 
+def names_of(node: ast.AST) -> list[str]:
+    """What a piece of source defines: a function, a class, or the names left of an equals sign."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
+
+
 def source_of(path: Path, name: str) -> str:
-    """The source of a function by its dotted path in a file (`Class.method`, `function.inner`), unindented."""
+    """The source of a definition by its dotted path in a file (`function`, `Class.method`, `function.inner`, `operation`), unindented."""
     text = path.read_text(encoding="utf-8")
     node = ast.parse(text)
     for part in name.split("."):
-        node = next(child for child in ast.walk(node) if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and child.name == part)
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        node = next(child for child in ast.walk(node) if part in names_of(child))
+    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
     return textwrap.dedent("".join(text.splitlines(keepends=True)[first - 1:node.end_lineno]))
 
 

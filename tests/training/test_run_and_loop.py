@@ -5,7 +5,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -15,8 +14,6 @@ import tiny_runs
 from safetensors.numpy import load_file
 
 from minidiff.training import Bar, CheckpointError, Run, Trainer, TrainingDiverged, read_checkpoint, train
-
-TINY = str(tiny_runs.__file__)
 
 
 def resume(path):
@@ -55,15 +52,14 @@ def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bytes(tmp_pat
     Where the kills fall differs from test to test; the law does not depend on it. One process has two threads.
     """
     folder = tmp_path / "run"
-    command = [sys.executable, TINY, str(folder), "18", "3"]
     for kill in range(3):
-        process = subprocess.Popen([*command, str(1 + kill % 2)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(**tiny_runs.command(folder, 18, 3, threads=1 + kill % 2))
         assert process.stdout.readline() == "ready\n"
         time.sleep(random.SystemRandom().uniform(0, 0.25))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "ready\ndone\n"
+    assert subprocess.run(**tiny_runs.command(folder, 18, 3), check=True).stdout == "ready\ndone\n"
     assert_same_run(folder, unbroken.path)
     assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]
 

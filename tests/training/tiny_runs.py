@@ -1,9 +1,11 @@
 """A data set, a network and a configuration so small that a step takes a few milliseconds.
 
-As a script, `python tiny_runs.py FOLDER STEPS CHECKPOINT_STEPS [THREADS]`, it trains or resumes such a run: the process that the
+As a script, `python tiny_runs.py FOLDER STEPS CHECKPOINT_STEPS THREADS`, it trains or resumes such a run: the process that the
 tests kill.
 """
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,13 +36,19 @@ def trainer(**settings) -> Trainer:
     return Trainer(config(**settings), dataset())
 
 
-def main(folder: str, steps: str, checkpoint_steps: str, threads: str = "1") -> None:
+def command(folder, steps, checkpoint_steps, threads=1) -> dict:
+    """Arguments of `subprocess.run` or `Popen` for this script, with the modules that this process has."""
+    return {"args": [sys.executable, __file__, *map(str, (folder, steps, checkpoint_steps, threads))],
+            "env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, "stdout": subprocess.PIPE, "text": True}
+
+
+def main(folder: str, steps: str, checkpoint_steps: str, threads: str) -> None:
     backend.set_threads(int(threads))
-    run = Run.open(folder) if Path(folder).exists() else Run.create(folder, config(total_steps=int(steps)))
+    run = Run.open(folder) if Path(folder).exists() else Run.create(folder, config())
     trainer = Trainer(run.config, dataset())
     run.restore(trainer)
     print("ready", flush=True)
-    summary = train(run, trainer, checkpoint_steps=int(checkpoint_steps), log_every=2)
+    summary = train(run, trainer, steps=int(steps), checkpoint_steps=int(checkpoint_steps), log_every=2)
     print("interrupted" if summary.interrupted else "done", flush=True)
 
 
