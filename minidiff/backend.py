@@ -128,7 +128,7 @@ def array_module(*arrays: Any) -> ModuleType:
             if found is not None:
                 raise DeviceError(
                     f"arrays on two devices in one operation: {found.name} and {library.name}; "
-                    "move one of them first, with .to(device) or backend.asarray(x, device)"
+                    "move one of them first: minidiff.tensor(x, device=...), or Module.to(device)"
                 )
             found = library
     return NUMPY.module if found is None else found.module
@@ -283,4 +283,4 @@ def scratch(key: str, shape: Sequence[int], dtype: Any) -> np.ndarray:
     memory = buffers.get(key)
     if memory is None or memory.nbytes < size:
         memory = buffers[key] = np.empty(size, np.uint8)
-    return memory[:size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, memory)

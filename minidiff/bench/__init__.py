@@ -7,7 +7,7 @@
     memory.py      peak memory, each side in a fresh process
     machine.py     which machine, and what it can do at best
     report.py      the result: a Markdown table, JSON
-    run.py         all of it together
+    benchmark.py   all of it together
 
 Stands on everything up to `minidiff.training`; nothing in minidiff needs it but the command `minidiff bench`. Works without
 PyTorch, and then measures minidiff alone.
@@ -16,7 +16,7 @@ PyTorch, and then measures minidiff alone.
     print(report.markdown())
 """
 
+from .benchmark import run
 from .report import Report, check_free
-from .run import run
 
 __all__ = ["Report", "check_free", "run"]

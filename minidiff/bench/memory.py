@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from minidiff import backend
+
 from .items import items
-from .sides import use_threads
+from .sides import same_threads
 
 STEPS = 3
 
@@ -49,18 +51,19 @@ def peak_memory(item_name: str, side: str, threads: int, quick: bool) -> dict[st
 
 
 def _measure(item_name: str, side: str, threads: int, quick: bool) -> dict[str, Any] | None:
-    use_threads(threads, [side])
     item = next(item for item in items(quick) if item.name == item_name)
-    item.build(side, 1)()
-    gc.collect()
-    before = _resident()
-    step = item.build(side, item.batch)
-    for _ in range(STEPS):
-        step()
-    after = _resident()
+    with same_threads(threads, [side]):
+        item.build(side, 1)()
+        gc.collect()
+        before = _resident()
+        step = item.build(side, item.batch)
+        for _ in range(STEPS):
+            step()
+        after = _resident()
     return None if before is None or after is None else {"growth": max(0, after[1] - before[0]), "process": after[1]}
 
 
 if __name__ == "__main__":
     name, side, threads, quick = sys.argv[1:]
+    backend.set_threads(int(threads))
     print(json.dumps(_measure(name, side, int(threads), quick == "1")))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 import minidiff
-from minidiff import backend, functional
+from minidiff import functional
 from minidiff.kernels.layout import channels_first, channels_last
 
 
@@ -71,11 +73,18 @@ def available_sides() -> list[str]:
     return [Ours.name] + [Torch.name] * (importlib.util.find_spec("torch") is not None)
 
 
-def use_threads(count: int, sides: list[str]) -> None:
-    """Both libraries, and the BLAS that NumPy uses, on so many threads from now on."""
-    backend.set_threads(count)
-    threadpool_limits(limits=count, user_api="blas")
-    if Torch.name in sides:
+@contextlib.contextmanager
+def same_threads(count: int, sides: list[str]) -> Iterator[None]:
+    """PyTorch, and the BLAS that NumPy uses, on as many threads as minidiff."""
+    with threadpool_limits(limits=count, user_api="blas"):
+        if Torch.name not in sides:
+            yield
+            return
         import torch
 
+        before = torch.get_num_threads()
         torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -16,12 +16,12 @@ EXAMPLES = """\
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `minidiff demo`."""
     parser.description += (
-        "\n\nTrains a class-conditional U-Net on 6,000 images of garments that come with minidiff (a part of\nFashion-MNIST), draws each class "
-        "with DDPM and with DDIM, asks an independent classifier what it\nrecognizes, and writes pictures, weights, log and report.html "
-        "into a new run folder.")
+        "\n\nTrains a class-conditional U-Net on 6,000 images of garments that come with minidiff (a part of\n"
+        "Fashion-MNIST), draws each class with DDPM and with DDIM, asks an independent classifier what it\n"
+        "recognizes, and writes pictures, weights, log and report.html into a new run folder.")
     parser.add_argument("--out", metavar="RUN", type=Path, help="the new run folder (default: runs/demo, runs/demo-2, ...)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
 
 
 def run(arguments: argparse.Namespace) -> int:

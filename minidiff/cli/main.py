@@ -7,7 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import data, demo, info, sample, train
+from . import bench, data, demo, info, sample, train
 
 COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and run(arguments) -> exit status
     "demo": demo,
@@ -15,6 +15,7 @@ COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and r
     "sample": sample,
     "data": data,
     "info": info,
+    "bench": bench,
 }
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -49,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("minidiff: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except _expected() as error:
+    except Exception as error:
+        if not isinstance(error, _expected()):
+            raise
         print(f"minidiff: error: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT
 

@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `minidiff sample`."""
     parser.description += "\n\nWrites a new folder with one PNG for each image, and all of them, a row for each class, in grid.png."
     parser.add_argument("path", metavar="RUN", type=Path, help="the folder of a run, made by minidiff train or demo")
-    parser.add_argument("--sampler", default="ddpm", help="ddpm (fresh noise at every step) or ddim (fewer steps, no fresh noise; default: ddpm)")
+    parser.add_argument("--sampler", default="ddpm",
+                        help="ddpm (fresh noise at every step) or ddim (fewer steps, no fresh noise; default: ddpm)")
     parser.add_argument("--steps", type=count, metavar="N", help="steps from noise to image (default: all for ddpm, 50 for ddim)")
     parser.add_argument("--eta", type=float, metavar="E", help="share of fresh noise, 0 to 1 (default: 1 for ddpm, 0 for ddim)")
     parser.add_argument("--guidance", type=float, default=2.0, metavar="S",
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=count, default=8, metavar="N", help="images for each class (default: 8)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     parser.add_argument("--out", metavar="DIR", type=Path, help="the new folder (default: RUN/samples, RUN/samples-2, ...)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import shlex
+import warnings
 from pathlib import Path
 
 from .arguments import amount, count, seed
@@ -15,19 +16,21 @@ EXAMPLES = """\
   minidiff train --data photos --out runs/photos --preset course --epochs 20 --device cuda
   minidiff train --resume runs/mini --minutes 10
 """
-SETTINGS = ("batch_size", "learning_rate", "seed")      # options that are fields of TrainConfig; a run that is resumed keeps its own
+# Options that are fields of TrainConfig; a run that is resumed keeps its own
+SETTINGS = ("batch_size", "learning_rate", "seed")
 PRESET = "ddpm"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `minidiff train`."""
     parser.description += (
-        "\n\nWrites a new run folder: config.json, metrics.jsonl (a line a step) and model.safetensors (a checkpoint,\nsaved every minute). "
-        "Ctrl-C saves one too and says how to go on. A run that was stopped and resumed ends\nlike one that was not, bit for bit.")
+        "\n\nWrites a new run folder: config.json, metrics.jsonl (a line a step) and model.safetensors (a\n"
+        "checkpoint, saved every minute). Ctrl-C saves one too and says how to go on. A run that was stopped\n"
+        "and resumed ends like one that was not, bit for bit.")
     what = parser.add_argument_group("what to train")
     what.add_argument("--data", metavar="SRC",
-                      help="fashion-mnist-mini (comes with minidiff), a folder of IDX files, a folder with a sub-folder of images for each "
-                           "class, or an .npz file")
+                      help="fashion-mnist-mini (comes with minidiff), a folder of IDX files, a folder with a sub-folder of "
+                           "images for each class, or an .npz file")
     what.add_argument("--out", metavar="RUN", type=Path, help="the new run folder")
     what.add_argument("--resume", metavar="RUN", type=Path, help="go on with this run instead; --data only if its data has moved")
     what.add_argument("--preset", metavar="NAME", help=f"the network: ddpm or course (default: {PRESET})")
@@ -39,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     long.add_argument("--epochs", type=amount, metavar="N", help="times through the data, since the run began")
     long.add_argument("--steps", type=count, metavar="N", help="steps, since the run began")
     long.add_argument("--minutes", type=amount, metavar="M", help="minutes from now")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     a = arguments
     training, trainer = resumed(a) if a.resume is not None else begun(a)
-    summary = train(training, trainer, steps=a.steps, epochs=a.epochs, minutes=a.minutes, progress=Bar())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)     # overflow: TrainingDiverged says it once, with the step
+        summary = train(training, trainer, steps=a.steps, epochs=a.epochs, minutes=a.minutes, progress=Bar())
     loss = "" if summary.loss is None else f", loss {summary.loss:.4f}"
     print(f"{training.path}: step {summary.step}{loss}, checkpoint saved in {training.checkpoint_path}")
     if summary.interrupted:

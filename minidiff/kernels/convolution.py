@@ -1,7 +1,7 @@
 """Two-dimensional convolution on the CPU: per block of images, lay the windows out as rows, then one matrix product.
 
 The readable twins are `_convolve`, `_convolve_input` and `_convolve_weight` in `minidiff.functional.convolution`. The rows of a block
-(im2col) stay in a core's cache, threads take blocks, and nothing larger than the result is ever allocated.
+(im2col) stay in a core's cache, threads take shares of the blocks, and nothing larger than the result is ever allocated.
 """
 
 from __future__ import annotations
@@ -12,34 +12,48 @@ import numpy as np
 
 from minidiff.backend import parallel, scratch
 
-from .layout import channels_first, channels_last, image_blocks, shares, takes
+from .layout import channels_first, channels_last, shares, takes
 
 Pair = tuple[int, int]
+ACCUMULATORS = 8  # partial sums of a weight gradient
 
 
 def _fits(groups: int, *arrays: np.ndarray | None) -> bool:
     return groups == 1 and takes(*arrays) and arrays[0].ndim == 4 and all(x is None or x.size for x in arrays)
 
 
-def _rows(x: np.ndarray, kernel: Pair, out: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
-    """The windows of a block of images as rows: (n, H, W, C) -> (n * out, kh * kw * C), in this thread's buffer."""
-    n, h, w, c = x.shape
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = kernel, stride, padding, dilation
-    if kernel == (1, 1) and stride == (1, 1) and padding == (0, 0):
-        return x.reshape(n * h * w, c)
-    if ph or pw:
-        padded = scratch("padded", (n, h + 2 * ph, w + 2 * pw, c), x.dtype)
-        padded[:, :ph] = 0
-        padded[:, h + ph:] = 0
-        padded[:, ph:h + ph, :pw] = 0
-        padded[:, ph:h + ph, w + pw:] = 0
-        padded[:, ph:h + ph, pw:w + pw] = x
-        x = padded
-    rows = scratch("rows", (n, *out, kh, kw, c), x.dtype)
-    s0, s1, s2, s3 = x.strides
-    windows = np.lib.stride_tricks.as_strided(x, rows.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3), writeable=False)
-    np.copyto(rows, windows)
-    return rows.reshape(n * out[0] * out[1], kh * kw * c)
+class _Windows:
+    """The windows of a block of images as rows: (n, H, W, C) -> (n out, kh kw C), in this thread's buffers.
+
+    Made once for all blocks of a share: the border of zeros is written once, each call only fills in the images.
+    """
+
+    def __init__(self, count: int, x: np.ndarray, kernel: Pair, out: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
+        _, h, w, c = x.shape
+        (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
+        self.plain = kernel == (1, 1) and stride == (1, 1) and padding == (0, 0)
+        if self.plain:
+            return
+        padded = scratch("padded", (count, h + 2 * ph, w + 2 * pw, c), x.dtype)
+        if ph or pw:
+            padded[:, :ph] = padded[:, ph + h:] = 0
+            padded[:, :, :pw] = padded[:, :, pw + w:] = 0
+        self.inside = padded[:, ph:h + ph, pw:w + pw]
+        self.rows = scratch("rows", (count, *out, *kernel, c), x.dtype)
+        s0, s1, s2, s3 = padded.strides
+        self.windows = np.lib.stride_tricks.as_strided(
+            padded, self.rows.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3), writeable=False)
+        self.matrix = (out[0] * out[1], kernel[0] * kernel[1] * c)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        n = len(x)
+        if self.plain:
+            return x.reshape(-1, x.shape[3])
+        self.inside[:n] = x
+        rows = self.rows[:n]
+        np.copyto(rows, self.windows[:n])
+        pixels, width = self.matrix
+        return rows.reshape(n * pixels, width)
 
 
 def _out_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
@@ -51,22 +65,23 @@ def convolve(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, d
     if not _fits(groups, input, weight, bias):
         return NotImplemented
     x = channels_last(input)
-    n, h, w, c = x.shape
-    k, _, *kernel = weight.shape
-    kernel = tuple(kernel)
+    n, h, w, _ = x.shape
+    k = weight.shape[0]
+    kernel = weight.shape[2:]
     out = _out_size((h, w), kernel, stride, padding, dilation)
     matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, k)
     result = np.empty((n, *out, k), x.dtype)
-    blocks = image_blocks(n, out[0] * out[1])
+    size, work = shares(n, out[0] * out[1] * matrix.nbytes // k)
 
-    def block(index: int) -> None:
-        part = blocks[index]
-        target = result[part].reshape(-1, k)
-        np.matmul(_rows(x[part], kernel, out, stride, padding, dilation), matrix, out=target)
-        if bias is not None:
-            np.add(target, bias, out=target)
+    def share(index: int) -> None:
+        windows = _Windows(size, x, kernel, out, stride, padding, dilation)
+        for part in work[index]:
+            target = result[part].reshape(-1, k)
+            np.matmul(windows(x[part]), matrix, out=target)
+            if bias is not None:
+                np.add(target, bias, out=target)
 
-    parallel(block, len(blocks))
+    parallel(share, len(work))
     return channels_first(result)
 
 
@@ -78,39 +93,40 @@ def convolve_input(input: Any, weight: Any, *, stride: Any, padding: Any, dilati
     """
     if not _fits(groups, input, weight):
         return NotImplemented
-    kernel = tuple(weight.shape[2:])
+    kernel = weight.shape[2:]
     turned = tuple(d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding))
     if stride == (1, 1) and min(turned) >= 0 and _out_size(input.shape[2:], kernel, stride, turned, dilation) == tuple(size):
         flipped = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         return convolve(input, flipped, None, stride=stride, padding=turned, dilation=dilation, groups=1)
-    return _spread(channels_last(input), weight, kernel, stride, padding, dilation, tuple(size))
+    return _spread(channels_last(input), weight, stride, padding, dilation, tuple(size))
 
 
-def _spread(y: np.ndarray, weight: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> np.ndarray:
+def _spread(y: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> np.ndarray:
     n, h, w, k = y.shape
-    c = weight.shape[1]
+    _, c, kh, kw = weight.shape
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(k, -1)
-    # a window may end beyond the padded size that was asked for (output_padding below 0 never happens, a crop does)
-    reach = tuple((o - 1) * s + d * (t - 1) + 1 for o, s, d, t in zip((h, w), stride, dilation, kernel))
+    # what the windows reach, and what is asked for: either may be larger (a crop, output_padding)
+    reach = tuple((o - 1) * s + d * (t - 1) + 1 for o, s, d, t in zip((h, w), stride, dilation, (kh, kw)))
     padded = tuple(max(r, m + 2 * p) for r, m, p in zip(reach, size, padding))
     result = np.empty((n, *size, c), y.dtype)
-    blocks = image_blocks(n, h * w)
+    images, work = shares(n, h * w * matrix.nbytes // k)
 
-    def block(index: int) -> None:
-        part = blocks[index]
-        count = part.stop - part.start
-        rows = scratch("rows", (count * h * w, matrix.shape[1]), y.dtype)
-        np.matmul(y[part].reshape(-1, k), matrix, out=rows)
-        rows = rows.reshape(count, h, w, *kernel, c)
-        image = scratch("padded", (count, *padded, c), y.dtype)
-        image[...] = 0
-        for i in range(kernel[0]):
-            for j in range(kernel[1]):
-                top, left = i * dilation[0], j * dilation[1]
-                image[:, top:top + (h - 1) * stride[0] + 1:stride[0], left:left + (w - 1) * stride[1] + 1:stride[1]] += rows[:, :, :, i, j]
-        result[part] = image[:, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
+    def share(index: int) -> None:
+        rows = scratch("rows", (images * h * w, kh * kw * c), y.dtype)
+        image = scratch("padded", (images, *padded, c), y.dtype)
+        for part in work[index]:
+            count = part.stop - part.start
+            image[...] = 0
+            np.matmul(y[part].reshape(-1, k), matrix, out=rows[:count * h * w])
+            taps = rows[:count * h * w].reshape(count, h, w, kh, kw, c)
+            for i in range(kh):
+                for j in range(kw):
+                    top, left = i * dilation[0], j * dilation[1]
+                    image[:count, top:top + (h - 1) * stride[0] + 1:stride[0],
+                          left:left + (w - 1) * stride[1] + 1:stride[1]] += taps[:, :, :, i, j]
+            result[part] = image[:count, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
 
-    parallel(block, len(blocks))
+    parallel(share, len(work))
     return channels_first(result)
 
 
@@ -122,19 +138,19 @@ def convolve_weight(input: Any, output: Any, *, stride: Any, padding: Any, dilat
     n, h, w, k = y.shape
     c = x.shape[3]
     kernel = tuple(kernel)
-    groups_of_blocks = shares(image_blocks(n, h * w))
-    sums = np.empty((len(groups_of_blocks), kernel[0] * kernel[1] * c, k), x.dtype)
+    width = kernel[0] * kernel[1] * c
+    size, work = shares(n, h * w * width * x.itemsize, ACCUMULATORS)
+    sums = np.empty((len(work), width, k), x.dtype)
 
     def share(index: int) -> None:
-        product = scratch("product", sums.shape[1:], x.dtype)
-        for number, part in enumerate(groups_of_blocks[index]):
-            rows = _rows(x[part], kernel, (h, w), stride, padding, dilation)
-            target = product if number else sums[index]
-            np.matmul(rows.T, y[part].reshape(-1, k), out=target)
+        windows = _Windows(size, x, kernel, (h, w), stride, padding, dilation)
+        product = scratch("product", (width, k), x.dtype)
+        for number, part in enumerate(work[index]):
+            np.matmul(windows(x[part]).T, y[part].reshape(-1, k), out=product if number else sums[index])
             if number:
                 np.add(sums[index], product, out=sums[index])
 
-    parallel(share, len(groups_of_blocks))
+    parallel(share, len(work))
     total = sums[0]
     for part in sums[1:]:
         total += part

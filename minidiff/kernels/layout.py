@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-BLOCK_ROWS = 256  # pixels in a block: enough for the matrix product to be efficient, few enough for the cache
-ACCUMULATORS = 8  # partial sums over the batch: a fixed number, so that the result does not depend on the number of threads
+BLOCK_BYTES = 3 << 18  # of a block's rows: three quarters of a second-level cache of 1 MiB
+SHARES = 16  # neighbouring blocks go to one thread: a fixed number of shares, so that nothing depends on the number of threads
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
@@ -22,16 +22,15 @@ def channels_first(x: np.ndarray) -> np.ndarray:
     return x.transpose(0, 3, 1, 2)
 
 
-def image_blocks(count: int, pixels: int) -> list[slice]:
-    """Whole images in blocks of about BLOCK_ROWS pixels."""
-    size = max(1, BLOCK_ROWS // max(pixels, 1))
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+def shares(count: int, bytes_per_image: int, most: int = SHARES) -> tuple[int, list[list[slice]]]:
+    """Cut a batch into blocks of whole images that fill BLOCK_BYTES, and the blocks into at most `most` neighbouring groups.
 
-
-def shares(blocks: list[slice]) -> list[list[slice]]:
-    """The blocks in at most ACCUMULATORS neighbouring groups, each of which is summed up by one thread."""
-    size = -(-len(blocks) // ACCUMULATORS)
-    return [blocks[start:start + size] for start in range(0, len(blocks), size)]
+    Returns the images in a full block, and the groups, each of which is the work of one thread.
+    """
+    size = max(1, min(BLOCK_BYTES // max(bytes_per_image, 1), -(-count // most)))
+    blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    each = -(-len(blocks) // most)
+    return size, [blocks[start:start + each] for start in range(0, len(blocks), each)]
 
 
 def takes(*arrays: np.ndarray | None) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidiff.backend import parallel, scratch
 
-from .layout import channels_first, channels_last, image_blocks, takes
+from .layout import channels_first, channels_last, shares, takes
 
 
 class MaxPool:
@@ -24,16 +24,16 @@ class MaxPool:
         x = channels_last(input)
         n, h, w, c = x.shape
         out = np.empty((n, h // kernel[0], w // kernel[1], c), x.dtype)
-        blocks = image_blocks(n, h * w)
+        _, groups = shares(n, x[0].nbytes)
 
-        def block(index: int) -> None:
-            part = blocks[index]
+        def share(index: int) -> None:
+            part = slice(groups[index][0].start, groups[index][-1].stop)
             first, *others = _taps(x[part], kernel)
             np.copyto(out[part], first)
             for tap in others:
                 np.maximum(out[part], tap, out=out[part])
 
-        parallel(block, len(blocks))
+        parallel(share, len(groups))
         return channels_first(out), (x, out)
 
     def backward(
@@ -43,10 +43,10 @@ class MaxPool:
         x, out = saved
         y = channels_last(g)
         dx = np.zeros_like(x)
-        blocks = image_blocks(x.shape[0], x.shape[1] * x.shape[2])
+        _, groups = shares(len(x), x[0].nbytes)
 
-        def block(index: int) -> None:
-            part = blocks[index]
+        def share(index: int) -> None:
+            part = slice(groups[index][0].start, groups[index][-1].stop)
             here = scratch("here", out[part].shape, bool)
             free = scratch("free", out[part].shape, bool)
             free[...] = True
@@ -56,7 +56,7 @@ class MaxPool:
                 free ^= here
                 np.multiply(y[part], here, out=target)
 
-        parallel(block, len(blocks))
+        parallel(share, len(groups))
         return (channels_first(dx),)
 
 

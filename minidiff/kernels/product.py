@@ -11,9 +11,10 @@ import numpy as np
 
 from minidiff.backend import one_blas_thread, parallel
 
-from .layout import ACCUMULATORS, takes
+from .layout import takes
 
 ROWS = 1024  # of the left matrix in one piece
+PARTS = 8  # of a long sum
 SMALL = 1 << 20  # multiplications below which a product is not worth cutting
 
 
@@ -50,7 +51,7 @@ def _by_rows(input: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _by_sum(input: np.ndarray, other: np.ndarray) -> np.ndarray:
-    size = -(-input.shape[1] // ACCUMULATORS)
+    size = -(-input.shape[1] // PARTS)
     sums = np.empty((-(-input.shape[1] // size), input.shape[0], other.shape[1]), input.dtype)
 
     def piece(index: int) -> None:

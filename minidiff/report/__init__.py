@@ -21,6 +21,6 @@ from .samples import draw_with_bar, write_samples
 from .verdict import Verdict, judge
 
 __all__ = [
-    "DEMO", "Demo", "Verdict", "curve", "devices", "draw_with_bar", "forward_strip", "free_name", "grid", "judge", "reverse_strip", "run_demo",
-    "save_png", "versions", "write_new", "write_samples",
+    "DEMO", "Demo", "Verdict", "curve", "devices", "draw_with_bar", "forward_strip", "free_name", "grid", "judge",
+    "reverse_strip", "run_demo", "save_png", "versions", "write_new", "write_samples",
 ]

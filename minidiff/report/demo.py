@@ -37,10 +37,11 @@ STREAM = 1000       # the random numbers of drawing are (seed, 1000), which trai
 class Demo:
     """What the demo computes.
 
-    data: what `minidiff.data.load` takes; it needs a training and a test split. unet: the network (size, channels and classes are taken
-    from the data). training: fields of `TrainConfig`, total_steps among them. samplers: options of `training.draw` for each
-    sampler, under the name that it has in the pictures. guidance: see there. shown, judged: images of each class in samples.png, and
-    for the judge's verdict (the shown ones are the first of them). classifier_epochs: how long the judge learns.
+    data: what `minidiff.data.load` takes; it needs a training and a test split. unet: the network (size, channels and
+    classes are taken from the data). training: fields of `TrainConfig`, total_steps among them. samplers: options of
+    `training.draw` for each sampler, steps among them, under the name that it has in the pictures. guidance: see there.
+    shown, judged: images of each class in samples.png, and for the judge's verdict (the shown ones are the first of
+    them). classifier_epochs: how long the judge learns.
     """
 
     unet: UNetConfig
@@ -55,7 +56,8 @@ class Demo:
 
 DEMO = Demo(
     unet=preset("ddpm", block_out_channels=(32, 64, 64), layers_per_block=1),
-    training={"total_steps": 1500, "batch_size": 64, "learning_rate": 2e-3, "lr_schedule": "cosine", "warmup_steps": 100, "ema_decay": 0.995},
+    training={"total_steps": 1500, "batch_size": 64, "learning_rate": 2e-3, "lr_schedule": "cosine", "warmup_steps": 100,
+              "ema_decay": 0.995},
     samplers={"DDPM": {"sampler": "ddpm", "steps": 100}, "DDIM": {"sampler": "ddim", "steps": 30}},
     guidance=2.0,
     shown=8,
@@ -130,10 +132,13 @@ class Film:
     def strip(self, columns: int) -> Image.Image:
         """Evenly chosen frames, the first and the last among them, as a `reverse_strip`."""
         shown = np.unique(np.linspace(0, len(self.times) - 1, columns).round().astype(int))
-        return reverse_strip(np.stack(self.noisy)[shown], np.stack(self.predicted)[shown], [self.times[i] for i in shown], scale=3)
+        times = [self.times[i] for i in shown]
+        return reverse_strip(np.stack(self.noisy)[shown], np.stack(self.predicted)[shown], times, scale=3)
 
 
-def _draw(run: Run, demo: Demo, generator: Generator, device: str, clock: Stopwatch, progress: bool) -> tuple[dict[str, Dataset], Film]:
+def _draw(
+    run: Run, demo: Demo, generator: Generator, device: str, clock: Stopwatch, progress: bool,
+) -> tuple[dict[str, Dataset], Film]:
     """The images of each sampler, all classes in turn, and the film of the first sampler."""
     model = run.load_model(device)
     labels = np.tile(np.arange(len(run.class_names)), demo.judged)      # so the image of class k is number k
@@ -153,7 +158,9 @@ def _train_classifier(dataset: Dataset, seed: int, epochs: int, device: str, pro
         return train_classifier(dataset, seed, epochs, device, lambda done: bar.update(round(100 * done) - bar.n))
 
 
-def _pictures(run: Run, demo: Demo, dataset: Dataset, drawn: dict[str, Dataset], film: Film, generator: Generator) -> dict[Path, Image.Image]:
+def _pictures(
+    run: Run, demo: Demo, dataset: Dataset, drawn: dict[str, Dataset], film: Film, generator: Generator,
+) -> dict[Path, Image.Image]:
     """File -> picture."""
     shown = [a_set.images.reshape(demo.judged, len(run.class_names), *a_set.images.shape[1:])[:demo.shown].swapaxes(0, 1)
              for a_set in drawn.values()]

@@ -40,8 +40,8 @@ def demo_page(run: Run, parameters: int, demo: Demo, pictures: Mapping[Path, Ima
             "noise at every step, DDIM none: from its starting noise on, its way is fixed.")),
         p.section("Forward: images dissolve into noise", _picture(
             pictures, run.forward_path, "Real images that become noise from left to right",
-            f"Real images after t + 1 of {config.num_train_timesteps} steps of added noise. The network learns to tell, from such an image and "
-            "the time t, which noise is in it.")),
+            f"Real images after t + 1 of {config.num_train_timesteps} steps of added noise. The network learns to tell, from "
+            "such an image and the time t, which noise is in it.")),
         p.section("Reverse: noise becomes images", _picture(
             pictures, run.reverse_path, "Noise that becomes images from left to right",
             f"Four of the samples on their way ({next(iter(demo.samplers))}). Upper rows: the image at time t. Lower rows: the clean "
@@ -51,9 +51,10 @@ def demo_page(run: Run, parameters: int, demo: Demo, pictures: Mapping[Path, Ima
             "The mean squared error of the predicted noise on the images of each training step. It scatters with the times that "
             "are drawn: a little noise is hard to tell from an image, a lot is easy.", scale=2 / 3)),
         p.section("The classifier's verdict", p.paragraph(
-            "A small convolutional network, trained with the same library on the same real images, never on drawn ones, names the class of "
-            "each image. What it makes of held-out real images is the measure: drawn images are typical when they are recognized about "
-            "as often. Far fewer, and they are poor; far more, and they are clichés, which strong guidance does."),
+            "A small convolutional network, trained with the same library on the same real images, never on drawn ones, names "
+            "the class of each image. What it makes of held-out real images is the measure: drawn images are typical when they "
+            "are recognized about as often. Far fewer, and they are poor; far more, and they are clichés, which strong guidance "
+            "does."),
             _verdict_table(run, verdict)),
         p.section("What this run is", p.table(settings(run, demo, parameters))),
         p.section("Timings", p.table(timings(run, seconds))),
@@ -107,7 +108,6 @@ def _how_to_go_on(run: Run) -> list[str]:
         f"Draw more of one class, {run.class_names[-1]}:":
             f"minidiff sample {path} --classes {shlex.quote(run.class_names[-1])} --n 16 --sampler ddim --steps 50 --guidance 3",
         "Draw with all steps of DDPM, the slow and original way:": f"minidiff sample {path} --sampler ddpm",
-        "Train it further, for ten minutes:": f"minidiff train --resume {path} --minutes 10",
         "Train on images of your own, in a folder with a sub-folder for each class:":
             "minidiff train --data FOLDER --out runs/mine --minutes 30",
     }

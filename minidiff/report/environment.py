@@ -48,7 +48,5 @@ def devices() -> list[str]:
         runtime = backend.get_library("cuda").cuda.runtime
     except backend.DeviceError:
         return found
-    for number in range(runtime.getDeviceCount()):
-        properties = runtime.getDeviceProperties(number)
-        found.append(f"cuda:{number}: {properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB")
-    return found
+    gpu = runtime.getDeviceProperties(runtime.getDevice())
+    return [*found, f"cuda: {gpu['name'].decode()}, {gpu['totalGlobalMem'] / 2**30:.0f} GiB"]

@@ -52,7 +52,8 @@ def round_values(low: float, high: float, about: int = 5) -> list[float]:
     """The multiples of 1, 2 or 5 times a power of ten in [low, high], with the step that gives nearest to `about` of them."""
     ideal = (high - low) / about
     power = math.floor(math.log10(ideal))
-    step = min((digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 2, 5)), key=lambda s: abs(math.log(s / ideal)))
+    steps = [digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 2, 5)]
+    step = min(steps, key=lambda step: abs(math.log(step / ideal)))
     return [float(f"{i * step:.12g}") for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 

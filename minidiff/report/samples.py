@@ -33,7 +33,7 @@ def draw_with_bar(run: Run, model: UNet, labels: np.ndarray | None, name: str, *
     if steps is None:
         steps = min(DDIM_STEPS, schedule.num_train_timesteps) if sampler == "ddim" else schedule.num_train_timesteps
     # The delay keeps the bar from showing before the first step: an error that `draw` raises at its door stands alone
-    with tqdm(desc=name, total=steps, unit="step", disable=not progress, dynamic_ncols=True, delay=1e-9) as bar:
+    with tqdm(desc=name, total=steps, unit="step", disable=not progress, dynamic_ncols=True, delay=1e-3) as bar:
         def step(i: int, t: int, x: Any, x_start: Any) -> None:
             bar.update()
             if watch is not None:
@@ -57,7 +57,8 @@ def write_samples(run: Run, model: UNet, classes: np.ndarray | None, n: int, fol
     if n < 1:
         raise ValueError(f"expected at least 1 image for each class, got {n}")
     if classes is not None and len(set(classes.tolist())) < len(classes):
-        raise ValueError(f"a class is asked for twice in {', '.join(str(k) for k in classes)}; name each once, n says how many images")
+        raise ValueError(f"a class is asked for twice in {', '.join(str(k) for k in classes)}; name each once, "
+                         "n says how many images")
     labels = None if classes is None else np.repeat(classes, n)
     images = draw_with_bar(run, model, labels, "drawing", count=n if classes is None else None, generator=generator,
                            progress=progress, **options)

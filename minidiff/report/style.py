@@ -45,7 +45,8 @@ td.share {
 tfoot th, tfoot td { border-bottom: 0; border-top: 2px solid var(--line); font-weight: 600; }
 code, pre { font-family: ui-monospace, "SF Mono", "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 0.88em; }
 pre {
-  background: var(--card); border: 1px solid var(--line); border-radius: 0.7rem; padding: 0.9rem 1.2rem; margin: 0.8rem 0 1.4rem; overflow-x: auto;
+  background: var(--card); border: 1px solid var(--line); border-radius: 0.7rem;
+  padding: 0.9rem 1.2rem; margin: 0.8rem 0 1.4rem; overflow-x: auto;
 }
 footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--soft); font-size: 0.9rem; }
 @media (max-width: 40rem) { main { padding: 2rem 1rem 3rem; } h1 { font-size: 1.8rem; } }

@@ -20,13 +20,13 @@ from minidiff.training.flat import FlatParameters
 from minidiff.training.optimizer import AdamW, learning_rate_at
 
 WEIGHTS, CHOICES = 101, 102  # streams of random numbers, none of them a trainer's
-BATCH_SIZE = 64
-LEARNING_RATE = 2e-3
-WEIGHT_DECAY = 0.02
+BATCH_SIZE = 32
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 0.1
 
 
 def train_classifier(
-    dataset: Dataset, seed: int = 0, epochs: int = 6, device: str = "cpu", progress: Callable[[float], None] | None = None,
+    dataset: Dataset, seed: int = 0, epochs: int = 8, device: str = "cpu", progress: Callable[[float], None] | None = None,
 ) -> Classifier:
     """A `Classifier` trained on real images by cross entropy, AdamW and mirroring, in evaluation mode.
 

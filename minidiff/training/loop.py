@@ -105,6 +105,7 @@ def train(
     for name, every in {"checkpoint_steps": checkpoint_steps, "log_every": log_every}.items():
         if every is not None and every < 1:
             raise ValueError(f"train: {name}={every}; expected at least 1")
+    _check_learning_rate(trainer, last_step)
     logged = len(run.metrics())
     if logged != trainer.step_count:
         raise ValueError(f"train: {run.metrics_path} has {logged} steps, the trainer is at step {trainer.step_count}; "
@@ -149,6 +150,14 @@ def _last_step(trainer: Trainer, steps: int | None, epochs: float | None, minute
     if trainer.config.total_steps is None:
         raise ValueError("train: how long? Give steps, epochs or minutes, since the configuration has no total_steps")
     return trainer.config.total_steps
+
+
+def _check_learning_rate(trainer: Trainer, last_step: float) -> None:
+    """Refuse steps that would change nothing."""
+    c = trainer.config
+    if c.lr_schedule != "constant" and last_step > c.total_steps:
+        raise ValueError(f"train: the learning rate of this run has fallen to 0 after its total_steps={c.total_steps}, so further steps "
+                         "would change nothing; begin a new run that is longer, or one with a constant rate")
 
 
 @contextlib.contextmanager

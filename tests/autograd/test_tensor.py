@@ -50,7 +50,8 @@ METHODS = {
     "reshape-tuple": lambda x: x.reshape((6,)), "transpose": lambda x: x.transpose(), "transpose-axes": lambda x: x.transpose(1, 0),
     "T": lambda x: x.T, "squeeze": lambda x: x[None].squeeze(), "squeeze-axis": lambda x: x[None].squeeze(axis=0),
     "clip": lambda x: x.clip(-1.0, 2.0), "astype": lambda x: x.astype(np.float32), "abs": lambda x: abs(x), "neg": lambda x: -x,
-    "pow": lambda x: x**2, "row": lambda x: x[1], "slice": lambda x: x[:, ::-2], "mask": lambda x: x[A > 0], "pick": lambda x: x[[0, 0], [1, 2]],
+    "pow": lambda x: x**2, "row": lambda x: x[1], "slice": lambda x: x[:, ::-2], "mask": lambda x: x[A > 0],
+    "pick": lambda x: x[[0, 0], [1, 2]],
 }
 
 

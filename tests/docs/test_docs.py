@@ -1,9 +1,11 @@
 """The book is true: its code runs, prints what it says, quotes the source exactly, and its commands and links exist."""
 
+import argparse
 import ast
 import contextlib
 import io
 import re
+import shlex
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,6 +151,96 @@ def test_files_that_the_prose_names_exist(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for path in re.findall(r"`((?:minidiff|tests|docs)/[\w./]*)`", text):
         assert (ROOT / path).exists(), f"{page.name}: `{path}` does not exist"
+
+
+def strings_of_the_package() -> str:
+    """All pieces of text in the source of minidiff, one a line."""
+    nodes = (node for path in sorted((ROOT / "minidiff").rglob("*.py")) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def test_error_messages_that_the_guide_explains_exist():
+    """What the table of troubles quotes, with ... for what varies, is a message somewhere in the source."""
+    text = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8").partition("## When something fails")[2]
+    quoted = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    known = strings_of_the_package()
+    assert len(quoted) >= 10
+    for message in quoted:
+        for piece in message.split("..."):
+            assert piece.strip() in known, f"no message says {piece.strip()!r}"
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+MAIN_JOB = "python3 -m venv .venv && .venv/bin/pip install --quiet . && .venv/bin/minidiff demo\n"
+TESTS = "python3 -m venv .venv && .venv/bin/pip install --quiet '.[test]' && .venv/bin/python -m pytest\n"
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words after `minidiff` of every call of the command in a page's sh blocks."""
+    found = []
+    for block in blocks_of(page):
+        if block.language != "sh":
+            continue
+        for line in block.text.splitlines():
+            words: list[str] = []
+            for word in [*shlex.split(line, comments=True), "&&"]:
+                if word == "&&":
+                    while words and "=" in words[0]:    # OMP_NUM_THREADS=1 minidiff ...
+                        words.pop(0)
+                    if words and Path(words[0]).name == "minidiff":
+                        found.append(words[1:])
+                    words = []
+                else:
+                    words.append(word)
+    return found
+
+
+COMMANDS = [pytest.param(words, id=f"{page.name}: minidiff {' '.join(words)}") for page in PAGES for words in commands_of(page)]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_commands_are_understood(words, capsys):
+    """The command's own parser takes every command line that is printed; those that only tell something are carried out."""
+    from minidiff.cli.main import main, make_parser
+
+    if "--help" in words:
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0 and "usage: minidiff" in capsys.readouterr().out
+    elif words == ["info"]:
+        assert main(words) == 0 and "numpy" in capsys.readouterr().out
+    else:
+        make_parser().parse_args(words)
+
+
+def test_the_readme_begins_with_the_main_job_and_the_tests():
+    """Its first two sh blocks are one command line each, and these."""
+    first, second, *_ = [block.text for block in blocks_of(ROOT / "README.md") if block.language == "sh"]
+    assert (first, second) == (MAIN_JOB, TESTS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_the_prose_exist(page):
+    """Every `minidiff something` in the text is a sub-command, every `--option` one of its options."""
+    from minidiff.cli.main import COMMANDS as known
+
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`minidiff ([a-z]\w*)", text)) <= set(known)
+    options = {"--help", "--version"}
+    for command in known.values():
+        parser = argparse.ArgumentParser(description="")
+        command.add_arguments(parser)
+        options |= set(parser._option_string_actions)
+    assert set(re.findall(r"`(--[\w-]+)", text)) <= options
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_extras_that_are_installed_exist(page):
+    """Every `.[extra]` is an extra of the package."""
+    extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    for extra in re.findall(r"\.\[(\w+)\]", page.read_text(encoding="utf-8")):
+        assert re.search(rf"^{extra} = ", extras, re.MULTILINE), f"{page.name}: no extra {extra}"
 
 
 def test_figures_are_those_that_the_library_makes():

@@ -37,7 +37,8 @@ def loops_conv_transpose2d(y, w, b, stride, padding, output_padding, groups, dil
     x = np.zeros((n, c * groups, *out))
     for i, f, p, q in np.ndindex(y.shape):
         for ch, u, v in np.ndindex(c, *kernel):
-            x[i, f // (k // groups) * c + ch, stride[0] * p + dilation[0] * u, stride[1] * q + dilation[1] * v] += w[f, ch, u, v] * y[i, f, p, q]
+            x[i, f // (k // groups) * c + ch, stride[0] * p + dilation[0] * u, stride[1] * q + dilation[1] * v] += w[f, ch, u,
+                                                                                                                     v] * y[i, f, p, q]
     x = x[:, :, padding[0]:out[0] - padding[0], padding[1]:out[1] - padding[1]]
     return x + b[:, None, None]
 
@@ -202,7 +203,8 @@ X, W = np.ones((2, 3, 5, 5)), np.ones((8, 3, 3, 3))
     (lambda: F.conv2d(X, W.astype(np.float32)), TypeError, "input is float64, weight is float32"),
     (lambda: F.conv2d(X, W, np.ones(8, np.float32)), TypeError, "input is float64, bias is float32"),
     (lambda: F.conv_transpose2d(X, W), ValueError, "input has 3 channels, weight expects 8"),
-    (lambda: F.conv_transpose2d(X, W[:3], output_padding=1), ValueError, r"output_padding \(1, 1\) must be smaller than stride \(1, 1\) or dilation"),
+    (lambda: F.conv_transpose2d(X, W[:3], output_padding=1), ValueError,
+     r"output_padding \(1, 1\) must be smaller than stride \(1, 1\) or dilation"),
     (lambda: F.conv_transpose2d(X, W[:3], np.ones(4)), ValueError, r"bias of shape \(4,\); the weight asks for \(3,\)"),
     (lambda: F.conv_transpose2d(X[..., :1], W[:3], padding=2), ValueError, "would have size"),
 ])

@@ -33,7 +33,8 @@ def test_the_sigmoid_keeps_its_digits(x):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("function", [F.sigmoid, F.silu, F.tanh, F.erf, F.relu, F.gelu], ids=["sigmoid", "silu", "tanh", "erf", "relu", "gelu"])
+@pytest.mark.parametrize("function", [F.sigmoid, F.silu, F.tanh, F.erf, F.relu, F.gelu],
+                         ids=["sigmoid", "silu", "tanh", "erf", "relu", "gelu"])
 def test_nothing_overflows_at_ten_thousand(function, dtype):
     """Values and slopes reach their limits without a warning; underflow to zero is the right answer."""
     limits = {F.sigmoid: (0, 1), F.silu: (0, 1e4), F.tanh: (-1, 1), F.erf: (-1, 1), F.relu: (0, 1e4), F.gelu: (0, 1e4)}

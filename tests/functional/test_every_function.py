@@ -8,6 +8,7 @@ that is added to `__all__` without a case fails here.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -78,9 +79,11 @@ CASES = {
                 Case(lambda x: F.softmax(x, -2), (IMAGE,), lambda x: scipy.special.softmax(x, -2))],
     "log_softmax": [Case(lambda x: F.log_softmax(x, 1), (X,), lambda x: scipy.special.log_softmax(x, 1))],
     # reductions
-    "sum": [Case(F.sum, (X,), np.sum, batched=0), Case(lambda x: F.sum(x, (1, -1), True), (IMAGE,), lambda x: x.sum((1, -1), keepdims=True))],
+    "sum": [Case(F.sum, (X,), np.sum, batched=0),
+            Case(lambda x: F.sum(x, (1, -1), True), (IMAGE,), lambda x: x.sum((1, -1), keepdims=True))],
     "mean": [Case(F.mean, (X,), np.mean, batched=0), Case(lambda x: F.mean(x, -1), (X,), lambda x: x.mean(-1))],
-    "var": [Case(F.var, (X,), lambda x: x.var(ddof=1), batched=0), Case(lambda x: F.var(x, 1, 0, True), (X,), lambda x: x.var(1, keepdims=True))],
+    "var": [Case(F.var, (X,), lambda x: x.var(ddof=1), batched=0),
+            Case(lambda x: F.var(x, 1, 0, True), (X,), lambda x: x.var(1, keepdims=True))],
     "std": [Case(F.std, (X,), lambda x: x.std(ddof=1), batched=0), Case(lambda x: F.std(x, 1, 0.5), (X,), lambda x: x.std(1, ddof=0.5))],
     "amax": [Case(F.amax, (X,), np.max, batched=0), Case(lambda x: F.amax(x, (1, 3)), (IMAGE,), lambda x: x.max((1, 3)))],
     "amin": [Case(F.amin, (X,), np.min, batched=0), Case(lambda x: F.amin(x, 1, True), (X,), lambda x: x.min(1, keepdims=True))],
@@ -94,7 +97,8 @@ CASES = {
     "transpose": [Case(lambda x: F.transpose(x, 1, -1), (IMAGE,), lambda x: x.swapaxes(1, -1))],
     "expand": [Case(lambda x: F.expand(x, (-1, 4, 3)), (X[:, None, :3],), lambda x: np.repeat(x, 4, 1)),
                Case(lambda x: F.expand(x, (2, 3, 4)), (X,), lambda x: np.stack([x, x]), batched=0)],
-    "squeeze": [Case(lambda x: F.squeeze(x, 1), (X[:, None],), lambda x: x[:, 0]), Case(F.squeeze, (X[None, :, None],), np.squeeze, batched=0)],
+    "squeeze": [Case(lambda x: F.squeeze(x, 1), (X[:, None],), lambda x: x[:, 0]),
+                Case(F.squeeze, (X[None, :, None],), np.squeeze, batched=0)],
     "unsqueeze": [Case(lambda x: F.unsqueeze(x, -1), (X,), lambda x: x[..., None])],
     "getitem": [Case(lambda x: F.getitem(x, (slice(None), slice(None, None, -2))), (X,), lambda x: x[:, ::-2]),
                 Case(lambda x: F.getitem(x, ROWS), (X,), lambda x: x[ROWS], batched=0),
@@ -129,14 +133,17 @@ CASES = {
                     Case(lambda x: F.interpolate(x, (5, 12)), (IMAGE,), lambda x: x.repeat(3, 3))],
     "rearrange": [Case(lambda x: F.rearrange(x, "b c h (w p) -> b (p c) h w", p=2), (IMAGE,))],
     # normalization, attention, losses
-    "group_norm": [Case(lambda x, w, b: F.group_norm(x, 2, w, b), (IMAGE, values(4), values(4))), Case(lambda x: F.group_norm(x, 4), (IMAGE,)),
+    "group_norm": [Case(lambda x, w, b: F.group_norm(x, 2, w, b), (IMAGE, values(4), values(4))),
+                   Case(lambda x: F.group_norm(x, 4), (IMAGE,)),
                    Case(lambda x: F.group_norm(x, 2, eps=0.1), (values(3, 4),))],
     "scaled_dot_product_attention": [Case(F.scaled_dot_product_attention, (values(2, 3, 5), values(2, 4, 5), values(2, 4, 3)), batched=3),
-                                     Case(lambda q: F.scaled_dot_product_attention(q, q, q, attn_mask=MASK[:, :3], scale=0.3), (values(2, 3, 4),))],
+                                     Case(lambda q: F.scaled_dot_product_attention(q, q, q, attn_mask=MASK[:, :3], scale=0.3),
+                                          (values(2, 3, 4),))],
     "mse_loss": [Case(F.mse_loss, (X, Y), lambda x, y: np.square(x - y).mean(), batched=0),
                  Case(lambda x, y: F.mse_loss(x, y, "none"), (X, Y), lambda x, y: np.square(x - y), 2),
                  Case(lambda x, y: F.mse_loss(x, y, "sum"), (X, Y), lambda x, y: np.square(x - y).sum(), batched=0)],
-    "cross_entropy": [Case(lambda x: F.cross_entropy(x, ROWS), (X,), lambda x: -scipy.special.log_softmax(x, 1)[range(3), ROWS].mean(), batched=0),
+    "cross_entropy": [Case(lambda x: F.cross_entropy(x, ROWS), (X,),
+                           lambda x: -scipy.special.log_softmax(x, 1)[range(3), ROWS].mean(), batched=0),
                       Case(lambda x: F.cross_entropy(x, ROWS, reduction="none"), (X,),
                            lambda x: -scipy.special.log_softmax(x, 1)[range(3), ROWS], batched=0)],
     # tables and chance
@@ -206,6 +213,24 @@ def test_the_dtype_stays(case, dtype):
     second = gradients_of([g * 1.0 + inputs[0].sum() * 0.0 for g in first], inputs, allow_unused=True)
     assert {x.dtype for x in [*outputs, *first, *(g for g in second if g is not None)]} == {np.dtype(dtype)}
     assert all(x.dtype == dtype for x in outputs_of(case.call(*(x.data for x in inputs))))
+
+
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """The readable functions alone: every operation and composite of `minidiff.functional` forgets its kernel."""
+    for module in [m for name, m in sys.modules.items() if name.startswith("minidiff.functional.")]:
+        for thing in vars(module).values():
+            if getattr(thing, "kernel", None) is not None:
+                monkeypatch.setattr(thing, "kernel", None)
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE)
+def test_the_readable_functions_are_right_without_their_kernels(case, without_kernels):
+    """Values by NumPy, first derivatives by finite differences: what kernels would hide."""
+    if case.expected:
+        for a, b in zip(outputs_of(case.call(*case.inputs)), outputs_of(case.expected(*case.inputs))):
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14)
+    check_gradients(lambda *xs: outputs_of(case.call(*xs)), case.inputs, order=1)
 
 
 def channels_last(x):

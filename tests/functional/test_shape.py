@@ -103,7 +103,8 @@ def test_gather_picks_along_one_dimension(shape, data):
     dim = data.draw(st.integers(-len(shape), len(shape) - 1))
     sizes = [data.draw(st.integers(1, n)) for n in shape]
     sizes[dim] = data.draw(st.integers(1, 5))
-    index = np.array(data.draw(st.lists(st.integers(0, shape[dim] - 1), min_size=int(np.prod(sizes)), max_size=int(np.prod(sizes))))).reshape(sizes)
+    index = np.array(data.draw(st.lists(st.integers(0, shape[dim] - 1), min_size=int(np.prod(sizes)),
+                                        max_size=int(np.prod(sizes))))).reshape(sizes)
     y = F.gather(x, dim, index)
     counts = np.zeros(shape)
     assert y.shape == tuple(sizes)

@@ -1,5 +1,7 @@
 """Every function against PyTorch's of the same name: values, and gradients of every input, over generated arguments."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,10 +114,13 @@ MOVES = {
     "reshape": (lambda f, x: f.reshape(x, (4, -1))), "flatten": (lambda f, x: f.flatten(x, 1, 2)),
     "permute": (lambda f, x: f.permute(x, (2, 0, 1))), "transpose": (lambda f, x: f.transpose(x, 0, -1)),
     "squeeze": (lambda f, x: f.squeeze(f.unsqueeze(x, 1))), "squeeze-dim": (lambda f, x: f.squeeze(f.unsqueeze(x, -2), -2)),
-    "cat": (lambda f, x: f.cat([x, x * 2.0], 1)), "stack": (lambda f, x: f.stack([x, x * 2.0], -1)), "split": (lambda f, x: f.split(x, 3, 2)),
-    "split-sizes": (lambda f, x: f.split(x, [1, 3], 2)), "chunk": (lambda f, x: f.chunk(x, 3, 2)), "chunk-few": (lambda f, x: f.chunk(x, 9, 1)),
+    "cat": (lambda f, x: f.cat([x, x * 2.0], 1)), "stack": (lambda f, x: f.stack([x, x * 2.0], -1)),
+    "split": (lambda f, x: f.split(x, 3, 2)),
+    "split-sizes": (lambda f, x: f.split(x, [1, 3], 2)), "chunk": (lambda f, x: f.chunk(x, 3, 2)),
+    "chunk-few": (lambda f, x: f.chunk(x, 9, 1)),
     "flip": (lambda f, x: f.flip(x, [0, -1])),
-    "getitem": (lambda f, x: x[:, 1:, ::2]), "getitem-ints": (lambda f, x: x[[1, 0, 1], :, [0, 3, 0]]), "expand": None, "pad": None, "gather": None,
+    "getitem": (lambda f, x: x[:, 1:, ::2]), "getitem-ints": (lambda f, x: x[[1, 0, 1], :, [0, 3, 0]]), "expand": None, "pad": None,
+    "gather": None,
     "pad-crop": None,
 }
 
@@ -149,7 +154,8 @@ def test_indices_of_maxima():
 
 
 @few
-@given(st.sampled_from([((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 1, 2, 3), (5, 3, 2)), ((2, 2, 3), (3, 4)), ((0, 2, 3), (3, 1))]), dtypes, seeds)
+@given(st.sampled_from([((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 1, 2, 3), (5, 3, 2)), ((2, 2, 3), (3, 4)),
+                        ((0, 2, 3), (3, 1))]), dtypes, seeds)
 def test_matmul(shapes, dtype, seed):
     """Vectors, matrices, batches, none."""
     compare(F.matmul, torch.matmul, normal(seed, *shapes), dtype)
@@ -186,7 +192,8 @@ def convolutions(draw):
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
     size = [draw(st.integers(max(1, s - 2 * p), max(1, s - 2 * p) + 6)) for s, p in zip(spans, padding)]
     n, c, k = draw(st.integers(0, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 4)) * groups
-    return [(n, c * groups, *size), (k, c, *kernel), *[(k,)] * draw(st.booleans())], dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return [(n, c * groups, *size), (k, c, *kernel), *[(k,)] * draw(st.booleans())], dict(stride=stride, padding=padding,
+                                                                                          dilation=dilation, groups=groups)
 
 
 @settings(max_examples=100)
@@ -203,7 +210,8 @@ def test_conv2d_of_the_sizes_of_a_network(sizes, kernel, stride, dtype, seed):
     """28x28 images with many channels: where fast kernels take over."""
     n, c, k = sizes
     compare(lambda *xs: F.conv2d(*xs, stride=stride, padding=kernel // 2),
-            lambda *xs: torch.nn.functional.conv2d(*xs, stride=stride, padding=kernel // 2), normal(seed, (n, c, 28, 28), (k, c, kernel, kernel), (k,)), dtype)
+            lambda *xs: torch.nn.functional.conv2d(*xs, stride=stride, padding=kernel // 2),
+            normal(seed, (n, c, 28, 28), (k, c, kernel, kernel), (k,)), dtype)
 
 
 @settings(max_examples=60)
@@ -227,9 +235,9 @@ def test_pooling(data, kernel, stride, default, dtype, seed):
     padding = tuple(data.draw(st.integers(0, k // 2)) for k in kernel)
     size = [data.draw(st.integers(max(1, k - 2 * p), 7)) for k, p in zip(kernel, padding)]
     options = dict(stride=None if default else stride, padding=padding)
-    for name in ("max_pool2d", "avg_pool2d"):
-        compare(lambda x: getattr(F, name)(x, kernel, **options), lambda x: getattr(torch.nn.functional, name)(x, kernel, **options),
-                normal(seed, (2, 3, *size)), dtype)
+    for ours, theirs in ((F.max_pool2d, torch.nn.functional.max_pool2d), (F.avg_pool2d, torch.nn.functional.avg_pool2d)):
+        image = normal(seed, (2, 3, *size))
+        compare(partial(ours, kernel_size=kernel, **options), partial(theirs, kernel_size=kernel, **options), image, dtype)
 
 
 def test_pooling_of_equal_elements():
@@ -242,14 +250,16 @@ def test_pooling_of_equal_elements():
 def test_interpolate(factors, size, by_size, dtype, seed):
     """Nearest, by size or by factor."""
     options = dict(size=tuple(n * f for n, f in zip(size, factors))) if by_size else dict(scale_factor=tuple(map(float, factors)))
-    compare(lambda x: F.interpolate(x, **options), lambda x: torch.nn.functional.interpolate(x, **options), normal(seed, (2, 3, *size)), dtype)
+    compare(lambda x: F.interpolate(x, **options), lambda x: torch.nn.functional.interpolate(x, **options),
+            normal(seed, (2, 3, *size)), dtype)
 
 
 # -- normalization, losses, tables -----------------------------------------------------------------------------------
 
 
 @few
-@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([(3,), (4, 5), (2, 3, 2)]), st.integers(0, 2), st.sampled_from([1e-5, 1e-3]), dtypes, seeds)
+@given(st.integers(1, 4), st.integers(1, 3), st.sampled_from([(3,), (4, 5), (2, 3, 2)]), st.integers(0, 2),
+       st.sampled_from([1e-5, 1e-3]), dtypes, seeds)
 def test_group_norm(groups, each, positions, affine, eps, dtype, seed):
     """With and without weight and bias."""
     c = groups * each
@@ -265,7 +275,8 @@ def test_losses(reduction, n, classes, dtype, seed):
     labels = np.random.default_rng(seed).integers(classes, size=n)
     compare(lambda x: F.cross_entropy(x, labels, reduction=reduction),
             lambda x: torch.nn.functional.cross_entropy(x, torch.tensor(labels), reduction=reduction), [10 * x], dtype)
-    compare(lambda x, y: F.mse_loss(x, y, reduction=reduction), lambda x, y: torch.nn.functional.mse_loss(x, y, reduction=reduction), [x, y], dtype)
+    compare(lambda x, y: F.mse_loss(x, y, reduction=reduction), lambda x,
+            y: torch.nn.functional.mse_loss(x, y, reduction=reduction), [x, y], dtype)
 
 
 def test_embedding():

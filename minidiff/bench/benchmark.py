@@ -10,7 +10,7 @@ from .items import Item, chosen
 from .machine import describe, limits
 from .memory import peak_memory
 from .report import Report, Row
-from .sides import Torch, available_sides, use_threads
+from .sides import Torch, available_sides, same_threads
 from .timing import Times, in_turn
 
 
@@ -32,11 +32,12 @@ def run(only: str | None = None, quick: bool = False, progress: Callable[[str], 
     """
     items = chosen(only, quick)
     sides, threads = available_sides(), backend.get_threads()
-    use_threads(threads, sides)
-    machine, before, rows = describe(threads, Torch.name in sides), limits(quick), []
-    for item in items:
-        if progress is not None:
-            progress(item.name)
-        rows.append(_measured(item, sides, threads, quick))
-    after = limits(quick)
+    rows = []
+    with same_threads(threads, sides):
+        machine, before = describe(threads, Torch.name in sides), limits(quick)
+        for item in items:
+            if progress is not None:
+                progress(item.name)
+            rows.append(_measured(item, sides, threads, quick))
+        after = limits(quick)
     return Report(machine, {name: max(before[name], after[name]) for name in before}, quick, rows)
