@@ -167,7 +167,7 @@ def device_of(x: Any) -> str:
 
 def erf(x: Any) -> Any:
     """The error function of an array, elementwise, in the array's dtype."""
-    return _library_of(x).erf(x)
+    return (_library_of(x) or NUMPY).erf(x)
 
 
 def add_at(target: Any, index: Any, values: Any) -> None:

@@ -21,7 +21,7 @@ def attended(query, key, value, mask, *, scale):
     return matmul(softmax(scores, -1), value)
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, scale: float | None = None):
+def scaled_dot_product_attention(query, key, value, attn_mask=None, *, scale: float | None = None):
     """softmax(Q K^T scale + mask) V                                       Vaswani et al. 2017, Eq. 1
 
     Shapes: query (..., L, E), key (..., S, E), value (..., S, Ev) -> (..., L, Ev). scale: None means 1 / sqrt(E).

@@ -19,7 +19,7 @@ def _reduced(name, losses, reduction):
     return mean(losses) if reduction == "mean" else sum(losses)
 
 
-def mse_loss(input, target, reduction: str = "mean"):
+def mse_loss(input, target, *, reduction: str = "mean"):
     """(x - y)^2, averaged over all elements (or "sum", "none"). input, target: the same shape; ValueError otherwise."""
     if tuple(input.shape) != tuple(target.shape):
         raise ValueError(f"mse_loss: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; they must be the same")
@@ -27,7 +27,7 @@ def mse_loss(input, target, reduction: str = "mean"):
     return _reduced("mse_loss", difference * difference, reduction)
 
 
-def cross_entropy(input, target, reduction: str = "mean"):
+def cross_entropy(input, target, *, reduction: str = "mean"):
     """-log softmax(x)[y], averaged over the samples (or "sum", "none").
 
     Shapes: input (N, classes) of unnormalized log-probabilities, target (N,) of integers in [0, classes).

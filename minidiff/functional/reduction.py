@@ -5,6 +5,8 @@ Names and arguments are `torch`'s (`dim`, `keepdim`); dim may be an int, several
 
 from __future__ import annotations
 
+import math
+
 from minidiff.autograd import operation
 
 from .elementwise import eq, exp, log, sqrt
@@ -49,15 +51,17 @@ def sum(input, dim=None, keepdim: bool = False):
 def mean(input, dim=None, keepdim: bool = False):
     """y = (1/n) sum_i x_i over the dimensions `dim` (None: all), kept with size 1 if keepdim. IndexError for a wrong dim."""
     axis = axes(dim, len(input.shape), "mean")
-    return total(input, axis=axis, keepdims=keepdim) * (1.0 / count(input, axis))
+    return total(input, axis=axis, keepdims=keepdim) * reciprocal(count(input, axis))
 
 
 def count(input, axis: tuple[int, ...]) -> int:
-    """How many elements a reduction over `axis` puts together (at least 1, so that 1 / count is a number)."""
-    n = 1
-    for i in axis:
-        n *= input.shape[i]
-    return max(n, 1)
+    """How many elements a reduction over `axis` puts together."""
+    return math.prod(input.shape[i] for i in axis)
+
+
+def reciprocal(n: float) -> float:
+    """1 / n; NaN where there is nothing to average over, n <= 0."""
+    return 1.0 / n if n > 0 else math.nan
 
 
 def var(input, dim=None, correction: float = 1, keepdim: bool = False):
@@ -67,7 +71,7 @@ def var(input, dim=None, correction: float = 1, keepdim: bool = False):
     """
     axis = axes(dim, len(input.shape), "var")
     centred = input - mean(input, axis, keepdim=True)
-    return total(centred * centred, axis=axis, keepdims=keepdim) * (1.0 / (count(input, axis) - correction))
+    return total(centred * centred, axis=axis, keepdims=keepdim) * reciprocal(count(input, axis) - correction)
 
 
 def std(input, dim=None, correction: float = 1, keepdim: bool = False):

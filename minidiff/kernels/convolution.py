@@ -31,7 +31,7 @@ class _Windows:
     def __init__(self, count: int, x: np.ndarray, kernel: Pair, out: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
         _, h, w, c = x.shape
         (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
-        self.plain = kernel == (1, 1) and stride == (1, 1) and padding == (0, 0)
+        self.plain = kernel == stride == (1, 1) and padding == (0, 0) and out == (h, w)
         if self.plain:
             return
         padded = scratch("padded", (count, h + 2 * ph, w + 2 * pw, c), x.dtype)
@@ -67,7 +67,7 @@ def convolve(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, d
     x = channels_last(input)
     n, h, w, _ = x.shape
     k = weight.shape[0]
-    kernel = weight.shape[2:]
+    kernel = tuple(weight.shape[2:])
     out = _out_size((h, w), kernel, stride, padding, dilation)
     matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, k)
     result = np.empty((n, *out, k), x.dtype)

@@ -57,7 +57,7 @@ X = np.zeros((2, 3))
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: F.mse_loss(X, X[0]), ValueError, r"input has shape \(2, 3\), target \(3,\); they must be the same"),
-    (lambda: F.mse_loss(X, X, "average"), ValueError, "reduction='average'; expected 'mean', 'sum' or 'none'"),
+    (lambda: F.mse_loss(X, X, reduction="average"), ValueError, "reduction='average'; expected 'mean', 'sum' or 'none'"),
     (lambda: F.cross_entropy(X, np.array([0])), ValueError, r"expected \(N, classes\) and \(N,\)"),
     (lambda: F.cross_entropy(X, X), ValueError, "expected"),
     (lambda: F.cross_entropy(X, np.array([0.0, 1.0])), TypeError, "expected integer classes, got float64"),
