@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 BLOCK_BYTES = 3 << 18  # of a block's rows: three quarters of a second-level cache of 1 MiB
-SHARES = 16  # neighbouring blocks go to one thread: a fixed number of shares, so that nothing depends on the number of threads
+FEWEST, MOST = 8, 64  # shares: enough for many cores, but not so many small ones that handing them out costs more than the work
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
@@ -22,14 +22,16 @@ def channels_first(x: np.ndarray) -> np.ndarray:
     return x.transpose(0, 3, 1, 2)
 
 
-def shares(count: int, bytes_per_image: int, most: int = SHARES) -> tuple[int, list[list[slice]]]:
-    """Cut a batch into blocks of whole images that fill BLOCK_BYTES, and the blocks into at most `most` neighbouring groups.
+def shares(count: int, bytes_per_image: int, most: int = MOST) -> tuple[int, list[list[slice]]]:
+    """Cut a batch into blocks of whole images that fill at most BLOCK_BYTES, and the blocks into neighbouring groups, the shares.
 
-    Returns the images in a full block, and the groups, each of which is the work of one thread.
+    Returns the images in a full block, and the shares, each of which is the work of one thread. There are FEWEST to `most` of them,
+    about one for four full blocks, whatever the number of threads.
     """
-    size = max(1, min(BLOCK_BYTES // max(bytes_per_image, 1), -(-count // most)))
+    wanted = min(most, max(FEWEST, count * bytes_per_image // (4 * BLOCK_BYTES)))
+    size = max(1, min(BLOCK_BYTES // max(bytes_per_image, 1), -(-count // wanted)))
     blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
-    each = -(-len(blocks) // most)
+    each = -(-len(blocks) // wanted)
     return size, [blocks[start:start + each] for start in range(0, len(blocks), each)]
 
 

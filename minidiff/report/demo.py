@@ -54,15 +54,19 @@ class Demo:
     data: str = "fashion-mnist-mini"
 
 
+# What fits into five minutes on two cores, the installation included. 28 x 28 pixels enter as 14 x 14 patches of 2 x 2, because at full
+# resolution the same network costs four times as much; v-prediction, because it is the first to give clean shapes; no mirroring,
+# because all shoes of Fashion-MNIST point the same way.
 DEMO = Demo(
-    unet=preset("ddpm", block_out_channels=(32, 64, 64), layers_per_block=1),
-    training={"total_steps": 1500, "batch_size": 64, "learning_rate": 2e-3, "lr_schedule": "cosine", "warmup_steps": 100,
-              "ema_decay": 0.995},
-    samplers={"DDPM": {"sampler": "ddpm", "steps": 100}, "DDIM": {"sampler": "ddim", "steps": 30}},
+    unet=preset("ddpm", patch_size=2, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8, attention_levels=(),
+                attention_head_dim=32, upsample="transposed"),
+    training={"total_steps": 1300, "batch_size": 32, "learning_rate": 2e-3, "lr_schedule": "cosine", "warmup_steps": 50,
+              "ema_decay": 0.995, "flip": 0.0, "prediction_type": "v_prediction", "beta_schedule": "squaredcos_cap_v2"},
+    samplers={"DDPM": {"sampler": "ddpm", "steps": 60}, "DDIM": {"sampler": "ddim", "steps": 25}},
     guidance=2.0,
     shown=8,
     judged=10,
-    classifier_epochs=4,
+    classifier_epochs=5,
 )
 
 
