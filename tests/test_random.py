@@ -357,6 +357,6 @@ def test_a_bad_state_is_refused_and_changes_nothing(change):
     rng.random(7)
     before = rng.get_state()
     for state in ({**before, **change}, list(before), {"algorithm": before["algorithm"]}):
-        with pytest.raises(ValueError, match="^set_state: "):
+        with pytest.raises(ValueError, match=r"^set_state: "):
             rng.set_state(state)
     assert rng.get_state() == before

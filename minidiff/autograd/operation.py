@@ -93,7 +93,7 @@ class Node:
     `order` grows with time, so a node's number is higher than that of everything it depends on.
     """
 
-    __slots__ = ("order", "parents", "shape", "dtype", "__weakref__")
+    __slots__ = ("__weakref__", "dtype", "order", "parents", "shape")
 
     def __init__(self, parents: list[Any], out: Any) -> None:
         self.order = next(_order)

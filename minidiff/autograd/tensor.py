@@ -21,7 +21,7 @@ class Tensor:
     Arrays are values: no operation writes into `data`.
     """
 
-    __slots__ = ("data", "grad", "node", "requires_grad", "__weakref__")
+    __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
     __array_ufunc__ = None  # so that `array * tensor` asks the Tensor, not NumPy
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:

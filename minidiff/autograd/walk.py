@@ -16,7 +16,6 @@ from minidiff.backend import array_module
 from .operation import Node, enable_grad, no_grad
 from .tensor import Tensor
 
-
 _FREED = "backward: this graph was walked before and freed; pass retain_graph=True the first time to walk it twice"
 
 
@@ -154,7 +153,7 @@ def _leading_to(wanted: set[int], roots: list[Node], targets: list[Tensor]) -> s
     for number in sorted(reachable):
         node = reachable[number]
         if any(
-            parent is not None and (id(parent) in wanted or isinstance(parent, Node) and parent.order in useful)
+            parent is not None and (id(parent) in wanted or (isinstance(parent, Node) and parent.order in useful))
             for parent in node.parents
         ):
             useful.add(number)

@@ -17,7 +17,21 @@ from .normalization import group_norm
 from .reduction import amax, amin, argmax, logsumexp, mean, std, sum, var
 from .resampling import avg_pool2d, interpolate, max_pool2d, rearrange
 from .shape import (
-    cat, chunk, expand, flatten, flip, gather, getitem, pad, permute, reshape, split, squeeze, stack, transpose, unsqueeze,
+    cat,
+    chunk,
+    expand,
+    flatten,
+    flip,
+    gather,
+    getitem,
+    pad,
+    permute,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unsqueeze,
 )
 
 __all__ = [

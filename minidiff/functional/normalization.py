@@ -40,5 +40,6 @@ def group_norm(input, num_groups: int, weight=None, bias=None, eps: float = 1e-5
                          f"choose num_groups from {divisors}")
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and tuple(parameter.shape) != (c,):
-            raise ValueError(f"group_norm: {name} of shape {tuple(parameter.shape)}; an input of shape {tuple(input.shape)} asks for ({c},)")
+            raise ValueError(f"group_norm: {name} of shape {tuple(parameter.shape)}; "
+                             f"an input of shape {tuple(input.shape)} asks for ({c},)")
     return grouped(input, weight, bias, num_groups=num_groups, eps=eps)

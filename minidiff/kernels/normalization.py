@@ -14,7 +14,6 @@ from minidiff.backend import parallel, scratch
 
 from .layout import channels_first, channels_last, takes
 
-
 BLOCK = 131072  # elements: a block of whole images stays in cache, and the calls on it cost little beside the work
 
 

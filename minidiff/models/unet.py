@@ -297,7 +297,8 @@ class UNet(nn.Module):
     def _middle(self, n: int, block: Any, conv: dict[str, Any], norm: dict[str, Any]) -> nn.Module:
         c = self.config
         if c.middle == "dense":
-            size = c.sample_size // c.patch_size // 2 ** (len(c.block_out_channels) if c.skips == "stage" else len(c.block_out_channels) - 1)
+            halvings = len(c.block_out_channels) - (c.skips != "stage")
+            size = c.sample_size // c.patch_size // 2 ** halvings
             return _DenseMiddle(n, size, c.hidden_features, ConvBlock(n, n, **conv), generator=conv["generator"])
         attention = AttentionBlock(n, c.attention_head_dim, **norm) if c.middle_attention else None
         return _ResnetMiddle(block(n, n), attention, block(n, n))
@@ -327,8 +328,8 @@ class UNet(nn.Module):
     def forward(self, x: Any, t: Any, context: Any = None) -> Any:
         """The network's prediction for noisy images.
 
-        x: (N, in_channels, H, W), H and W divisible by 2 to the number of halvings. t: an int or (N,) integers, 0-based. context: (N,) labels,
-        num_classes (or None for all) where there is no class. Returns (N, out_channels, H, W). Raises ValueError for shapes or
+        x: (N, in_channels, H, W), H and W divisible by patch_size and by 2 for every halving. t: an int or (N,) integers, 0-based.
+        context: (N,) labels, num_classes (or None for all) where there is no class. Returns (N, out_channels, H, W). Raises ValueError for shapes or
         labels that do not fit.
         """
         c = self.config
@@ -379,8 +380,8 @@ class UNet(nn.Module):
 PRESETS = {
     "ddpm": UNetConfig(attention_levels=(1,)),
     "course": UNetConfig(
-        block_out_channels=(64, 128), layers_per_block=2, up_layers_per_block=4, block="conv", conditioning="multiply_add", activation="gelu",
-        norm_num_groups=8, downsample="rearrange", upsample="transposed", skips="stage", middle="dense", hidden_features=64,
+        block_out_channels=(64, 128), layers_per_block=2, up_layers_per_block=4, block="conv", conditioning="multiply_add",
+        activation="gelu", norm_num_groups=8, downsample="rearrange", upsample="transposed", skips="stage", middle="dense", hidden_features=64,
         time_features=8, time_scale=1e-3),
 }
 

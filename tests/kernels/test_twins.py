@@ -71,7 +71,7 @@ def composite_cases(data, dtype):
     ties = np.round(2 * array(data, pooled, dtype))
     yield resampling.pooled_max, [ties], {"kernel": kernel, "stride": kernel, "padding": (0, 0)}
     yield (attention.attended,
-           [array(data, (n, g, length, size), dtype), array(data, (n, g, other, size), dtype), array(data, (n, g, other, per), dtype), None],
+           [*(array(data, (n, g, *shape), dtype) for shape in ((length, size), (other, size), (other, per))), None],
            {"scale": 0.7})
 
 
