@@ -329,8 +329,8 @@ class UNet(nn.Module):
         """The network's prediction for noisy images.
 
         x: (N, in_channels, H, W), H and W divisible by patch_size and by 2 for every halving. t: an int or (N,) integers, 0-based.
-        context: (N,) labels, num_classes (or None for all) where there is no class. Returns (N, out_channels, H, W). Raises ValueError for shapes or
-        labels that do not fit.
+        context: (N,) labels, num_classes (or None for all) where there is no class. Returns (N, out_channels, H, W).
+        Raises ValueError for shapes or labels that do not fit.
         """
         c = self.config
         if len(x.shape) != 4 or x.shape[1] != c.in_channels:
@@ -381,8 +381,8 @@ PRESETS = {
     "ddpm": UNetConfig(attention_levels=(1,)),
     "course": UNetConfig(
         block_out_channels=(64, 128), layers_per_block=2, up_layers_per_block=4, block="conv", conditioning="multiply_add",
-        activation="gelu", norm_num_groups=8, downsample="rearrange", upsample="transposed", skips="stage", middle="dense", hidden_features=64,
-        time_features=8, time_scale=1e-3),
+        activation="gelu", norm_num_groups=8, downsample="rearrange", upsample="transposed", skips="stage", middle="dense",
+        hidden_features=64, time_features=8, time_scale=1e-3),
 }
 
 

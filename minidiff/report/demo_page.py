@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from .demo import Demo
 
 
+# what a network is asked for, by prediction_type
+PREDICTED = {
+    "epsilon": "the noise ε in it",
+    "sample": "the clean image x0 behind it",
+    "v_prediction": "v = √ᾱ ε − √(1 − ᾱ) x0, which holds both the noise ε and the clean image x0",
+}
+
+
 def demo_page(run: Run, parameters: int, demo: Demo, pictures: Mapping[Path, Image.Image], verdict: Verdict,
               seconds: Mapping[str, float]) -> str:
     """The HTML of report.html.
@@ -41,15 +49,15 @@ def demo_page(run: Run, parameters: int, demo: Demo, pictures: Mapping[Path, Ima
         p.section("Forward: images dissolve into noise", _picture(
             pictures, run.forward_path, "Real images that become noise from left to right",
             f"Real images after t + 1 of {config.num_train_timesteps} steps of added noise. The network learns to tell, from "
-            "such an image and the time t, which noise is in it.")),
+            f"such an image and the time t, {PREDICTED[config.prediction_type]}.")),
         p.section("Reverse: noise becomes images", _picture(
             pictures, run.reverse_path, "Noise that becomes images from left to right",
             f"Four of the samples on their way ({next(iter(demo.samplers))}). Upper rows: the image at time t. Lower rows: the clean "
             "image that the network then predicts, blurred at first, because from noise alone many images are possible.")),
         p.section("Loss", _picture(
             pictures, run.loss_path, "The loss over the training steps",
-            "The mean squared error of the predicted noise on the images of each training step. It scatters with the times that "
-            "are drawn: a little noise is hard to tell from an image, a lot is easy.", scale=2 / 3)),
+            f"The mean squared error of {PREDICTED[config.prediction_type]} on the images of each training step. It scatters "
+            "with the times that are drawn: a little noise is hard to tell from an image, a lot is easy.", scale=2 / 3)),
         p.section("The classifier's verdict", p.paragraph(
             "A small convolutional network, trained with the same library on the same real images, never on drawn ones, names "
             "the class of each image. What it makes of held-out real images is the measure: drawn images are typical when they "
