@@ -9,6 +9,7 @@ threads: `parallel` cuts CPU work into pieces. No differentiation. Read `minidif
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import math
 import os
@@ -271,6 +272,22 @@ def parallel(function: Callable[[int], None], count: int) -> None:
         for error in errors:
             if error is not None:
                 raise error
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library (glibc only) to keep freed memory for the next step instead of giving it back to the system at once.
+
+    A step of training frees and asks again for the same hundreds of megabytes; each page that the system takes back must be cleared
+    before it is handed out again, which costs some 5 % of the time. The setting is for the whole process, so it is the
+    programs that ask for it (training, drawing, the benchmark), not the import.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD in malloc.h
+    mallopt(mmap_threshold, 32 << 20)
+    mallopt(trim_threshold, 1 << 30)
 
 
 def scratch(key: str, shape: Sequence[int], dtype: Any) -> np.ndarray:

@@ -31,6 +31,7 @@ def run(only: str | None = None, quick: bool = False, progress: Callable[[str], 
     All run on `backend.get_threads()` threads. Raises ValueError if no item begins with `only`.
     """
     items = chosen(only, quick)
+    backend.keep_freed_memory()  # as in training and drawing; it is a setting of the process, so PyTorch has it too
     sides, threads = available_sides(), backend.get_threads()
     rows = []
     with same_threads(threads, sides):

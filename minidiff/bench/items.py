@@ -172,7 +172,7 @@ def _training_step(config: UNetConfig) -> Callable[[str, int], Step]:
         from .torch_unet import torch_unet
 
         peer = torch_unet(config).train()
-        peer_optimizer = torch.optim.AdamW(peer.parameters(), 1e-4)
+        peer_optimizer = torch.optim.AdamW(peer.parameters(), 1e-4, fused=True)  # its fastest
         tensors = [torch.from_numpy(array) for array in _images(config, batch)]
 
         def peer_step() -> None:

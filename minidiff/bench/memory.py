@@ -52,6 +52,7 @@ def peak_memory(item_name: str, side: str, threads: int, quick: bool) -> dict[st
 
 def _measure(item_name: str, side: str, threads: int, quick: bool) -> dict[str, Any] | None:
     item = next(item for item in items(quick) if item.name == item_name)
+    backend.keep_freed_memory()
     with same_threads(threads, [side]):
         item.build(side, 1)()
         gc.collect()

@@ -16,6 +16,7 @@ import math
 from numbers import Integral
 
 from minidiff.autograd import operation
+from minidiff.backend import one_blas_thread
 
 from .reduction import sum
 from .shape import getitem
@@ -41,6 +42,7 @@ def _groups(x, groups):
     return [x[:, i * size:(i + 1) * size] for i in range(groups)]
 
 
+@one_blas_thread()  # so that the bits do not depend on the machine
 def _convolve(xp, input, weight, bias, *, stride, padding, dilation, groups):
     dims = len(stride)
     kernel = weight.shape[2:]
@@ -55,6 +57,7 @@ def _convolve(xp, input, weight, bias, *, stride, padding, dilation, groups):
     return xp.moveaxis(out if bias is None else out + bias, -1, 1)
 
 
+@one_blas_thread()  # so that the bits do not depend on the machine
 def _convolve_input(xp, input, weight, *, stride, padding, dilation, groups, size):
     dims = len(stride)
     n, _, *out = input.shape
@@ -73,6 +76,7 @@ def _convolve_input(xp, input, weight, *, stride, padding, dilation, groups, siz
     return xp.moveaxis(xp.concatenate(parts, axis=-1), 1 + dims, 1)
 
 
+@one_blas_thread()  # so that the bits do not depend on the machine
 def _convolve_weight(xp, input, output, *, stride, padding, dilation, groups, kernel):
     dims = len(stride)
     out = output.shape[2:]

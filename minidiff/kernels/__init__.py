@@ -7,6 +7,7 @@
     attention.py      scaled dot-product attention
     pooling.py        max pooling
     product.py        matrix products
+    elementwise.py    sums and products of large arrays, and joining them
 
 Importing this package tells the operations about their kernels; a kernel answers NotImplemented to arrays that it does not take,
 and then the twin runs.
@@ -16,11 +17,13 @@ from minidiff.functional.activation import gelu_erf, gelu_tanh, silu
 from minidiff.functional.attention import attended
 from minidiff.functional.convolution import convolution as _convolution
 from minidiff.functional.convolution import convolution_input, convolution_weight
+from minidiff.functional.elementwise import add, mul
 from minidiff.functional.linear import product as _product
 from minidiff.functional.normalization import grouped
 from minidiff.functional.resampling import pooled_max
+from minidiff.functional.shape import joined
 
-from . import activation, attention, convolution, normalization, pooling, product
+from . import activation, attention, convolution, elementwise, normalization, pooling, product
 
 _convolution.kernel = convolution.convolve
 convolution_input.kernel = convolution.convolve_input
@@ -32,3 +35,6 @@ gelu_erf.kernel = activation.gelu_erf
 gelu_tanh.kernel = activation.gelu_tanh
 attended.kernel = attention.attention
 _product.kernel = product.matmul
+add.kernel = elementwise.add
+mul.kernel = elementwise.mul
+joined.kernel = elementwise.join_channels

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention on the CPU: one head of one sample at a time, so that the (L, S) matrix of weights never leaves the cache.
+"""Scaled dot-product attention on the CPU: a few heads of one sample at a time, so that their weights never leave the cache.
 
 The readable twin is `attended` in `minidiff.functional.attention`. Nothing of size (L, S) is kept for the backward pass: the weights are
 computed again there (Dao et al. 2022, "FlashAttention", Sec. 3.1).
@@ -14,16 +14,21 @@ from minidiff.backend import parallel, scratch
 
 from .layout import takes
 
+BLOCK = 1 << 18  # elements of the weights that are worked on at once
 
-def _weights(q: np.ndarray, k: np.ndarray, scale: float) -> np.ndarray:
-    """softmax(q k^T scale), in this thread's buffer: (L, E), (S, E) -> (L, S)."""
-    p = scratch("weights", (q.shape[0], k.shape[0]), q.dtype)
-    np.matmul(q, k.T, out=p)
-    p *= scale
-    p -= p.max(axis=1, keepdims=True)
-    np.exp(p, out=p)
-    p /= p.sum(axis=1, keepdims=True)
-    return p
+
+def _scores(q: np.ndarray, k: np.ndarray, scale: float) -> np.ndarray:
+    """q k^T scale, in this thread's buffer: (heads, L, E), (heads, S, E) -> (heads, L, S)."""
+    s = scratch("scores", (*q.shape[:2], k.shape[1]), q.dtype)
+    np.matmul(q * q.dtype.type(scale), k.transpose(0, 2, 1), out=s)  # scaling q is a pass over E columns instead of S
+    return s
+
+
+def _blocks(query: np.ndarray, key: np.ndarray) -> list[tuple[int, slice]]:
+    """(sample, some of its heads) for the work of one call each."""
+    n, heads, length, _ = query.shape
+    size = max(1, min(heads, BLOCK // (length * key.shape[2])))
+    return [(i, slice(first, first + size)) for i in range(n) for first in range(0, heads, size)]
 
 
 def _heads_last(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -36,40 +41,53 @@ class Attention:
     """Forward and backward of softmax(Q K^T scale) V for (N, heads, L, E) arrays without a mask."""
 
     def forward(self, query: Any, key: Any, value: Any, mask: Any, *, scale: float) -> Any:
-        """The result, and the inputs for the backward."""
+        """The result; and for the backward the inputs, the result and the logarithm of each softmax's denominator."""
         if mask is not None or not takes(query, key, value) or query.ndim != 4 or not (query.size and key.size and value.size):
             return NotImplemented
         if not query.shape[:2] == key.shape[:2] == value.shape[:2]:
             return NotImplemented
-        heads = query.shape[1]
         out = _heads_last((*query.shape[:3], value.shape[3]), query.dtype)
+        log_sums = np.empty((*query.shape[:3], 1), query.dtype)
 
-        def head(index: int) -> None:
-            at = divmod(index, heads)
-            np.matmul(_weights(query[at], key[at], scale), value[at], out=out[at])
+        blocks = _blocks(query, key)
 
-        parallel(head, query.shape[0] * heads)
-        return out, (query, key, value, out)
+        def block(index: int) -> None:
+            at = blocks[index]
+            p = _scores(query[at], key[at], scale)
+            peak = p.max(axis=2, keepdims=True)
+            np.subtract(p, peak, out=p)
+            np.exp(p, out=p)
+            sums = p @ np.ones((p.shape[2], 1), p.dtype)
+            np.matmul(p, value[at], out=out[at])
+            np.divide(out[at], sums, out=out[at])  # dividing the result is a pass over E columns instead of S
+            np.add(peak, np.log(sums), out=log_sums[at])
+
+        parallel(block, len(blocks))
+        return out, (query, key, value, out, log_sums)
 
     def backward(self, g: np.ndarray, saved: Any, needs: list[bool], *, scale: float) -> tuple[Any, ...]:
         """dV = P^T g,  dS = P * (g V^T - sum_j g o),  dQ = dS K scale,  dK = dS^T Q scale,  with P the weights and o the result."""
-        query, key, value, out = saved
-        heads = query.shape[1]
+        query, key, value, out, log_sums = saved
         dq, dk, dv = (_heads_last(x.shape, x.dtype) for x in (query, key, value))
 
-        def head(index: int) -> None:
-            at = divmod(index, heads)
-            p = _weights(query[at], key[at], scale)
-            np.matmul(p.T, g[at], out=dv[at])
-            ds = scratch("of weights", p.shape, p.dtype)
-            np.matmul(g[at], value[at].T, out=ds)
-            ds -= np.vecdot(g[at], out[at])[:, None]
-            ds *= p
-            ds *= scale
-            np.matmul(ds, key[at], out=dq[at])
-            np.matmul(ds.T, query[at], out=dk[at])
+        blocks = _blocks(query, key)
 
-        parallel(head, query.shape[0] * heads)
+        def block(index: int) -> None:
+            at = blocks[index]
+            p = _scores(query[at], key[at], scale)
+            np.subtract(p, log_sums[at], out=p)
+            np.exp(p, out=p)
+            np.matmul(p.transpose(0, 2, 1), g[at], out=dv[at])
+            ds = scratch("of scores", p.shape, p.dtype)
+            np.matmul(g[at], value[at].transpose(0, 2, 1), out=ds)
+            np.subtract(ds, np.vecdot(g[at], out[at])[..., None], out=ds)
+            np.multiply(ds, p, out=ds)
+            np.matmul(ds, key[at], out=dq[at])
+            np.matmul(ds.transpose(0, 2, 1), query[at], out=dk[at])
+            for gradient in (dq[at], dk[at]):
+                np.multiply(gradient, scale, out=gradient)
+
+        parallel(block, len(blocks))
         return dq, dk, dv, None
 
 

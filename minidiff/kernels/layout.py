@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 BLOCK_BYTES = 3 << 18  # of a block's rows: three quarters of a second-level cache of 1 MiB
+BLOCK = 1 << 19  # elements of a formula of many steps. Larger than a second-level cache on purpose: every call of NumPy gives Python's
+# lock away and waits for it, and two threads that do so every few microseconds stand in each other's way
 FEWEST, MOST = 8, 64  # shares: enough for many cores, but not so many small ones that handing them out costs more than the work
 
 
@@ -33,6 +35,13 @@ def shares(count: int, bytes_per_image: int, most: int = MOST) -> tuple[int, lis
     blocks = [slice(start, min(start + size, count)) for start in range(0, count, size)]
     each = -(-len(blocks) // wanted)
     return size, [blocks[start:start + each] for start in range(0, len(blocks), each)]
+
+
+def even_blocks(count: int, most: int) -> list[slice]:
+    """Cut `count` things into blocks of at most `most`, as equal as can be."""
+    blocks = max(1, -(-count // max(most, 1)))
+    size = -(-count // blocks)
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)] if count else []
 
 
 def takes(*arrays: np.ndarray | None) -> bool:

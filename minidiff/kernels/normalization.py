@@ -12,21 +12,13 @@ import numpy as np
 
 from minidiff.backend import parallel, scratch
 
-from .layout import channels_first, channels_last, takes
-
-BLOCK = 131072  # elements: a block of whole images stays in cache, and the calls on it cost little beside the work
+from .layout import BLOCK, channels_first, channels_last, even_blocks, takes
 
 
 def _pixels(x: np.ndarray) -> np.ndarray:
     """(N, C, H, W) -> (N, H W, C), in channels-last memory."""
     x = channels_last(x)
     return x.reshape(x.shape[0], -1, x.shape[3])
-
-
-def _blocks(shape: tuple[int, ...]) -> list[slice]:
-    n, pixels, c = shape
-    size = max(1, BLOCK // (pixels * c))
-    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _averages(pixels: int, c: int, num_groups: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +40,7 @@ class GroupNorm:
         ones, averages = _averages(pixels, c, num_groups, x.dtype)
         out = np.empty_like(x)
         means, factors = np.empty((n, 1, c), x.dtype), np.empty((n, 1, c), x.dtype)
-        blocks = _blocks(x.shape)
+        blocks = even_blocks(n, BLOCK // (pixels * c))
 
         def block(index: int) -> None:
             part = blocks[index]
@@ -81,7 +73,7 @@ class GroupNorm:
         w = np.ones(c, x.dtype) if weight is None else weight
         dx = np.empty_like(x)
         sums, products = np.empty((n, 1, c), x.dtype), np.empty((n, 1, c), x.dtype)
-        blocks = _blocks(x.shape)
+        blocks = even_blocks(n, BLOCK // (pixels * c))
 
         def block(index: int) -> None:
             part = blocks[index]

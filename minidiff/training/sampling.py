@@ -41,6 +41,7 @@ def draw(
     Raises ValueError for a class that does not exist, an unknown sampler, steps, eta or guidance out of range; TypeError for labels that
     are no integers; FloatingPointError for a model that answers with NaN.
     """
+    backend.keep_freed_memory()
     c = model.config
     if sampler not in SAMPLERS:
         raise ValueError(f"draw: sampler={sampler!r}; expected one of {', '.join(SAMPLERS)}")

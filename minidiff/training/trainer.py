@@ -38,6 +38,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, dataset: Dataset, device: str = "cpu") -> None:
         _check_fits(config, dataset)
+        backend.keep_freed_memory()
         self.config, self.dataset, self.device = config, dataset, device
         self.schedule = config.schedule()
         self.model = UNet(config.unet, generator=Generator((config.seed, WEIGHTS))).to(device, config.dtype)
