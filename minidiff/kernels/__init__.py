@@ -7,7 +7,7 @@
     attention.py      scaled dot-product attention
     pooling.py        max pooling
     product.py        matrix products
-    elementwise.py    sums and products of large arrays, and joining them
+    elementwise.py    sums and products of large arrays, and moving their elements
 
 Importing this package tells the operations about their kernels; a kernel answers NotImplemented to arrays that it does not take,
 and then the twin runs.
@@ -21,7 +21,7 @@ from minidiff.functional.elementwise import add, mul
 from minidiff.functional.linear import product as _product
 from minidiff.functional.normalization import grouped
 from minidiff.functional.resampling import pooled_max
-from minidiff.functional.shape import joined
+from minidiff.functional.shape import joined, reshaped
 
 from . import activation, attention, convolution, elementwise, normalization, pooling, product
 
@@ -37,4 +37,5 @@ attended.kernel = attention.attention
 _product.kernel = product.matmul
 add.kernel = elementwise.add
 mul.kernel = elementwise.mul
+reshaped.kernel = elementwise.merge_into_channels
 joined.kernel = elementwise.join_channels

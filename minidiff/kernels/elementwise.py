@@ -1,11 +1,12 @@
-"""Sums and products of large arrays, and joining them, on several threads. The results have the same bits on any number of them.
+"""Sums and products of large arrays, and moving their elements, on several threads.
 
-The readable twins are `add`, `mul` in `minidiff.functional.elementwise` and `joined` in `minidiff.functional.shape`. NumPy would use one
-core, and these are bound by memory, of which one core does not get all that there is.
+The readable twins are `add`, `mul` in `minidiff.functional.elementwise` and `joined`, `reshaped` in `minidiff.functional.shape`. NumPy would
+use one core, and these are bound by memory, of which one core does not get all that there is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,20 @@ def join_channels(*tensors: Any, dim: int) -> Any:
             out[index, :, :, end - x.shape[3]:end] = x[index]
 
     parallel(image, len(out))
+    return channels_first(out)
+
+
+def merge_into_channels(input: Any, *, shape: tuple[int, ...]) -> Any:
+    """Kernel of `functional.shape.reshaped` for (N, a, b, ..., H, W) -> (N, a b ..., H, W) that must copy: into channels-last memory."""
+    if len(shape) != 4 or not takes(input) or input.ndim < 5 or input.size < 2 * LARGE or input.flags.c_contiguous:
+        return NotImplemented
+    if (input.shape[0], *input.shape[-2:]) != (shape[0], *shape[-2:]):
+        return NotImplemented
+    n, *parts, h, w = input.shape
+    out = np.empty((n, h, w, math.prod(parts)), input.dtype)
+    axes = tuple(range(3, 3 + len(parts)))
+    target = out.reshape(n, h, w, *parts).transpose(0, *axes, 1, 2)
+    parallel(lambda i: np.copyto(target[i], input[i]), n)
     return channels_first(out)
 
 

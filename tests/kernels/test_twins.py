@@ -146,3 +146,19 @@ def test_results_do_not_depend_on_the_number_of_threads(threads):
             np.testing.assert_array_equal(got, want)
     finally:
         backend.set_threads(None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_sums_products_joins_and_rearrangements(dtype):
+    """Against NumPy, exactly: sizes on both sides of where the kernels begin, both memory layouts, slices."""
+    rng = np.random.default_rng()
+    for n in (2, 45):
+        x, y = (rng.normal(size=(n, 13, 30, 36)).astype(dtype) for _ in range(2))
+        xl, yl = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, y))
+        for a, b in ((x, y), (xl, yl), (x, yl), (x[:, ::2], y[:, ::2]), (xl[:, :7], yl[:, :7])):
+            np.testing.assert_array_equal(functional.add(a, b), a + b)
+            np.testing.assert_array_equal(functional.mul(a, b), a * b)
+            np.testing.assert_array_equal(functional.cat([a, b, a], 1), np.concatenate([a, b, a], 1))
+            expected = a.reshape(n, -1, 15, 2, 18, 2).transpose(0, 1, 3, 5, 2, 4).reshape(n, -1, 15, 18)
+            np.testing.assert_array_equal(functional.rearrange(a, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2), expected)
+    assert functional.rearrange(xl, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2).strides[1] == x.itemsize
