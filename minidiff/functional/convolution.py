@@ -12,7 +12,6 @@ functions here are readable; `minidiff.kernels` has fast ones for the CPU.
 
 from __future__ import annotations
 
-import math
 from numbers import Integral
 
 from minidiff.autograd import operation
@@ -58,7 +57,7 @@ def _convolve(xp, input, weight, bias, *, stride, padding, dilation, groups):
 
 
 @one_blas_thread()  # so that the bits do not depend on the machine
-def _convolve_input(xp, input, weight, *, stride, padding, dilation, groups, size):
+def _convolve_input(xp, input, weight, bias, *, stride, padding, dilation, groups, size):
     dims = len(stride)
     n, _, *out = input.shape
     kernel = weight.shape[2:]
@@ -73,7 +72,8 @@ def _convolve_input(xp, input, weight, *, stride, padding, dilation, groups, siz
                           for k, d, o, t in zip(tap, dilation, out, stride))
             x[(slice(None), *place)] += columns[(..., *tap)]
         parts.append(x[(slice(None), *(slice(p, p + s) for p, s in zip(padding, size)))])
-    return xp.moveaxis(xp.concatenate(parts, axis=-1), 1 + dims, 1)
+    x = xp.concatenate(parts, axis=-1)
+    return xp.moveaxis(x if bias is None else x + bias, 1 + dims, 1)
 
 
 @one_blas_thread()  # so that the bits do not depend on the machine
@@ -102,7 +102,7 @@ def _first(y, size):
 convolution = operation(
     _convolve,
     input=lambda g, weight, like_input, stride, padding, dilation, groups: convolution_input(
-        g, weight, stride=stride, padding=padding, dilation=dilation, groups=groups, size=like_input.shape[2:]),
+        g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups, size=like_input.shape[2:]),
     weight=lambda g, input, like_weight, stride, padding, dilation, groups: convolution_weight(
         input, g, stride=stride, padding=padding, dilation=dilation, groups=groups, kernel=like_weight.shape[2:]),
     bias=lambda g: sum(g, (0, *range(2, len(g.shape)))))
@@ -112,12 +112,13 @@ convolution_input = operation(
     input=lambda g, weight, like_input, stride, padding, dilation, groups: _first(convolution(
         g, weight, None, stride=stride, padding=padding, dilation=dilation, groups=groups), like_input.shape[2:]),
     weight=lambda g, input, like_weight, stride, padding, dilation, groups: convolution_weight(
-        g, input, stride=stride, padding=padding, dilation=dilation, groups=groups, kernel=like_weight.shape[2:]))
+        g, input, stride=stride, padding=padding, dilation=dilation, groups=groups, kernel=like_weight.shape[2:]),
+    bias=lambda g: sum(g, (0, *range(2, len(g.shape)))))
 
 convolution_weight = operation(
     _convolve_weight,
     input=lambda g, output, like_input, stride, padding, dilation, groups: convolution_input(
-        output, g, stride=stride, padding=padding, dilation=dilation, groups=groups, size=like_input.shape[2:]),
+        output, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups, size=like_input.shape[2:]),
     output=lambda g, input, like_output, stride, padding, dilation, groups: _first(convolution(
         input, g, None, stride=stride, padding=padding, dilation=dilation, groups=groups), like_output.shape[2:]))
 
@@ -185,5 +186,4 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
                  for n, s, p, d, k, e in zip(input.shape[2:], stride, padding, dilation, weight.shape[2:], extra))
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: the result would have size {size} (input shape {tuple(input.shape)}, padding={padding})")
-    out = convolution_input(input, weight, stride=stride, padding=padding, dilation=dilation, groups=groups, size=size)
-    return out if bias is None else out + bias.reshape(1, math.prod(bias.shape), 1, 1)
+    return convolution_input(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups, size=size)

@@ -85,23 +85,25 @@ def convolve(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, d
     return channels_first(result)
 
 
-def convolve_input(input: Any, weight: Any, *, stride: Any, padding: Any, dilation: Any, groups: int, size: Any) -> Any:
+def convolve_input(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int, size: Any) -> Any:
     """Kernel of `functional.convolution.convolution_input`.
 
     At stride 1 it is the convolution with the kernel turned round, in and out exchanged. At other strides each pixel of the
     input spreads its window over the result.
     """
-    if not _fits(groups, input, weight):
+    if not _fits(groups, input, weight, bias):
         return NotImplemented
     kernel = weight.shape[2:]
     turned = tuple(d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding))
     if stride == (1, 1) and min(turned) >= 0 and _out_size(input.shape[2:], kernel, stride, turned, dilation) == tuple(size):
         flipped = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-        return convolve(input, flipped, None, stride=stride, padding=turned, dilation=dilation, groups=1)
-    return _spread(channels_last(input), weight, stride, padding, dilation, tuple(size))
+        return convolve(input, flipped, bias, stride=stride, padding=turned, dilation=dilation, groups=1)
+    return _spread(channels_last(input), weight, bias, stride, padding, dilation, tuple(size))
 
 
-def _spread(y: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> np.ndarray:
+def _spread(
+    y: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, size: Pair,
+) -> np.ndarray:
     n, h, w, k = y.shape
     _, c, kh, kw = weight.shape
     matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(k, -1)
@@ -110,6 +112,16 @@ def _spread(y: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair, dila
     padded = tuple(max(r, m + 2 * p) for r, m, p in zip(reach, size, padding))
     result = np.empty((n, *size, c), y.dtype)
     images, work = shares(n, h * w * matrix.nbytes // k)
+    bias = np.zeros(c, y.dtype) if bias is None else bias
+    tiled = stride == (kh, kw) and dilation == (1, 1) and padding == (0, 0) and size == (h * kh, w * kw)  # windows side by side
+
+    def tile(index: int) -> None:
+        rows = scratch("rows", (images * h * w, kh * kw * c), y.dtype)
+        for part in work[index]:
+            count = part.stop - part.start
+            np.matmul(y[part].reshape(-1, k), matrix, out=rows[:count * h * w])
+            taps = rows[:count * h * w].reshape(count, h, w, kh, kw, c).transpose(0, 1, 3, 2, 4, 5)
+            np.add(taps, bias, out=result[part].reshape(count, h, kh, w, kw, c))
 
     def share(index: int) -> None:
         rows = scratch("rows", (images * h * w, kh * kw * c), y.dtype)
@@ -124,9 +136,9 @@ def _spread(y: np.ndarray, weight: np.ndarray, stride: Pair, padding: Pair, dila
                     top, left = i * dilation[0], j * dilation[1]
                     image[:count, top:top + (h - 1) * stride[0] + 1:stride[0],
                           left:left + (w - 1) * stride[1] + 1:stride[1]] += taps[:, :, :, i, j]
-            result[part] = image[:count, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]]
+            np.add(image[:count, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]], bias, out=result[part])
 
-    parallel(share, len(work))
+    parallel(tile if tiled else share, len(work))
     return channels_first(result)
 
 

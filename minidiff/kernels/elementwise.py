@@ -1,7 +1,7 @@
 """Sums and products of large arrays, and moving their elements, on several threads.
 
-The readable twins are `add`, `mul` in `minidiff.functional.elementwise` and `joined`, `reshaped` in `minidiff.functional.shape`. NumPy would
-use one core, and these are bound by memory, of which one core does not get all that there is.
+Their readable twins: `add`, `mul` in `minidiff.functional.elementwise` and `joined`, `reshaped` in `minidiff.functional.shape`. NumPy
+would use one core, and these are bound by memory, of which one core does not get all that there is.
 """
 
 from __future__ import annotations
