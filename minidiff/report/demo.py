@@ -60,7 +60,7 @@ class Demo:
 DEMO = Demo(
     unet=preset("ddpm", patch_size=2, block_out_channels=(32, 64), layers_per_block=1, norm_num_groups=8, attention_levels=(),
                 attention_head_dim=32, upsample="transposed"),
-    training={"total_steps": 1300, "batch_size": 32, "learning_rate": 2e-3, "lr_schedule": "cosine", "warmup_steps": 50,
+    training={"total_steps": 1600, "batch_size": 32, "learning_rate": 2e-3, "lr_schedule": "cosine", "warmup_steps": 50,
               "ema_decay": 0.995, "flip": 0.0, "prediction_type": "v_prediction", "beta_schedule": "squaredcos_cap_v2"},
     samplers={"DDPM": {"sampler": "ddpm", "steps": 60}, "DDIM": {"sampler": "ddim", "steps": 25}},
     guidance=2.0,
