@@ -94,30 +94,30 @@ def train(
     """Train until `steps` steps or `epochs` passes over the data have been done since the run began, or for `minutes` from now.
 
     At most one of the three; without any, until config.total_steps. To resume, call `run.restore(trainer)` first.
-    progress: called every log_every steps and at the end; what has a `close` is closed at the end. log_every: steps between two
-    looks at the results, which is when a GPU is waited for. A checkpoint is written before the first step of a run, after
-    every checkpoint_steps steps and checkpoint_seconds seconds, and at the end. The first Ctrl-C or SIGTERM ends the session
-    after the present step, the second at once, without a checkpoint.
+    progress: called after the first step, every log_every steps and at the end; what has a `close` is closed at the end.
+    log_every: steps between two looks at the results, which is when a GPU is waited for.
+    A checkpoint is written before the first step of a run, after every checkpoint_steps steps and checkpoint_seconds seconds, and
+    at the end. The first Ctrl-C or SIGTERM ends the session after the present step, the second at once, without a checkpoint.
     Raises ValueError for limits that are no limits and for a trainer that is not where the run is, TrainingDiverged for NaN or
     infinity, OSError for a full disk. The last good checkpoint is there after each of them.
     """
-    last_step = _last_step(trainer, steps, epochs, minutes)
-    for name, every in {"checkpoint_steps": checkpoint_steps, "log_every": log_every}.items():
-        if every is not None and every < 1:
-            raise ValueError(f"train: {name}={every}; expected at least 1")
-    _check_learning_rate(trainer, last_step)
-    logged = len(run.metrics())
-    if logged != trainer.step_count:
-        raise ValueError(f"train: {run.metrics_path} has {logged} steps, the trainer is at step {trainer.step_count}; "
-                         "call run.restore(trainer) first")
-    session = _Session(run, trainer, last_step, math.inf if minutes is None else 60.0 * minutes)
     try:
+        last_step = _last_step(trainer, steps, epochs, minutes)
+        for name, every in {"checkpoint_steps": checkpoint_steps, "log_every": log_every}.items():
+            if every is not None and every < 1:
+                raise ValueError(f"train: {name}={every}; expected at least 1")
+        _check_learning_rate(trainer, last_step)
+        logged = len(run.metrics())
+        if logged != trainer.step_count:
+            raise ValueError(f"train: {run.metrics_path} has {logged} steps, the trainer is at step {trainer.step_count}; "
+                             "call run.restore(trainer) first")
+        session = _Session(run, trainer, last_step, math.inf if minutes is None else 60.0 * minutes)
         with _ask_to_stop() as asked, open(run.metrics_path, "ab") as session.log:
             if not run.checkpoint_path.exists():
                 session.save()
             while not asked.is_set() and trainer.step_count < last_step and session.seconds() < session.limit:
                 session.step()
-                if trainer.step_count % log_every == 0:
+                if trainer.step_count % log_every == 0 or session.steps() == 1:
                     session.look()
                     if progress is not None:
                         progress(session.progress())

@@ -113,7 +113,7 @@ def test_a_signal_saves_a_checkpoint_and_the_printed_command_goes_on(number, dat
         process.kill()
     assert process.returncode == 130, err
     step = len(Run.open(run).metrics())
-    assert step >= 10 and read_checkpoint(run / "model.safetensors")
+    assert step >= 1 and read_checkpoint(run / "model.safetensors")
     command = out.strip().splitlines()[-1].strip()
     assert shlex.split(command) == ["minidiff", "train", "--resume", str(run), "--steps", "100000"]
     assert main([*shlex.split(command)[1:-1], str(step + 1)]) == 0

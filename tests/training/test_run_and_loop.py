@@ -109,13 +109,25 @@ def test_ctrl_c_ends_the_session_with_a_checkpoint_and_the_run_can_go_on(tmp_pat
     run = Run.create(tmp_path / "run", tiny_runs.config())
     before = signal.getsignal(number)
     signals = iter([number])
-    summary = train(run, tiny_runs.trainer(), log_every=7, progress=lambda p: [os.kill(os.getpid(), n) for n in signals])
+    summary = train(run, tiny_runs.trainer(), log_every=7, progress=lambda p: [os.kill(os.getpid(), n) for n in (signals if p.step == 7 else ())])
     assert summary.interrupted and summary.step == 7
     assert read_checkpoint(run.checkpoint_path).step == 7 and len(run.metrics()) == 7
     assert signal.getsignal(number) == before
     summary = train(*resume(run.path))
     assert not summary.interrupted and summary.step == 18
     assert_same_run(run.path, unbroken.path)
+
+
+def test_steps_that_would_change_nothing_are_refused(tmp_path):
+    """A falling learning rate is 0 after total_steps: neither more steps nor minutes are taken, and the bar is closed."""
+    config = tiny_runs.config(lr_schedule="cosine", total_steps=4)
+    run = Run.create(tmp_path / "run", config)
+    trainer = Trainer(config, tiny_runs.dataset())
+    assert train(run, trainer).step == 4
+    for limit in ({"steps": 5}, {"minutes": 1}):
+        with pytest.raises(ValueError, match="has fallen to 0 after its total_steps=4"):
+            train(run, trainer, **limit)
+    assert train(run, trainer).step == 4
 
 
 def test_the_second_ctrl_c_does_not_wait(tmp_path):
