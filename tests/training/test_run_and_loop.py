@@ -109,7 +109,8 @@ def test_ctrl_c_ends_the_session_with_a_checkpoint_and_the_run_can_go_on(tmp_pat
     run = Run.create(tmp_path / "run", tiny_runs.config())
     before = signal.getsignal(number)
     signals = iter([number])
-    summary = train(run, tiny_runs.trainer(), log_every=7, progress=lambda p: [os.kill(os.getpid(), n) for n in (signals if p.step == 7 else ())])
+    send = lambda progress: progress.step == 7 and os.kill(os.getpid(), next(signals))
+    summary = train(run, tiny_runs.trainer(), log_every=7, progress=send)
     assert summary.interrupted and summary.step == 7
     assert read_checkpoint(run.checkpoint_path).step == 7 and len(run.metrics()) == 7
     assert signal.getsignal(number) == before
