@@ -108,8 +108,8 @@ def test_ctrl_c_ends_the_session_with_a_checkpoint_and_the_run_can_go_on(tmp_pat
     """Sent by the progress callback at step 7; the handlers of before are back; the resumed run ends with the same bytes."""
     run = Run.create(tmp_path / "run", tiny_runs.config())
     before = signal.getsignal(number)
-    signals = iter([number])
-    send = lambda progress: progress.step == 7 and os.kill(os.getpid(), next(signals))
+    signals = [number]
+    send = lambda progress: progress.step == 7 and signals and os.kill(os.getpid(), signals.pop())
     summary = train(run, tiny_runs.trainer(), log_every=7, progress=send)
     assert summary.interrupted and summary.step == 7
     assert read_checkpoint(run.checkpoint_path).step == 7 and len(run.metrics()) == 7
