@@ -1,6 +1,6 @@
 """Fast versions of a few operations. Each has its readable twin in `minidiff.functional`, and a test holds the two together.
 
-    layout.py         channels-last memory, blocks that fit the cache
+    layout.py         channels-last memory, and how work is cut
     convolution.py    convolution, its transpose and its weight gradient
     normalization.py  GroupNorm
     activation.py     SiLU and GELU

@@ -48,7 +48,6 @@ class Attention:
             return NotImplemented
         out = _heads_last((*query.shape[:3], value.shape[3]), query.dtype)
         log_sums = np.empty((*query.shape[:3], 1), query.dtype)
-
         blocks = _blocks(query, key)
 
         def block(index: int) -> None:
@@ -69,7 +68,6 @@ class Attention:
         """dV = P^T g,  dS = P * (g V^T - sum_j g o),  dQ = dS K scale,  dK = dS^T Q scale,  with P the weights and o the result."""
         query, key, value, out, log_sums = saved
         dq, dk, dv = (_heads_last(x.shape, x.dtype) for x in (query, key, value))
-
         blocks = _blocks(query, key)
 
         def block(index: int) -> None:
@@ -80,7 +78,7 @@ class Attention:
             np.matmul(p.transpose(0, 2, 1), g[at], out=dv[at])
             ds = scratch("of scores", p.shape, p.dtype)
             np.matmul(g[at], value[at].transpose(0, 2, 1), out=ds)
-            np.subtract(ds, np.vecdot(g[at], out[at])[..., None], out=ds)
+            np.subtract(ds, (g[at] * out[at]).sum(axis=2, keepdims=True), out=ds)
             np.multiply(ds, p, out=ds)
             np.matmul(ds, key[at], out=dq[at])
             np.matmul(ds.transpose(0, 2, 1), query[at], out=dk[at])

@@ -14,7 +14,7 @@ import numpy as np
 
 from minidiff.backend import parallel
 
-from .layout import channels_first, even_blocks, like_memory, takes
+from .layout import channels_first, even_blocks, like_memory, same_memory, takes
 
 LARGE = 1 << 18  # elements: of a block; below two of them, handing out the work costs as much as it saves
 
@@ -30,8 +30,7 @@ def blockwise(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
         out, target = like_memory(input)
         if out.strides != input.strides:  # not dense: a slice, or repeated
             return NotImplemented
-        axes = sorted(range(input.ndim), key=lambda i: -input.strides[i])
-        left, right = (x.transpose(axes).reshape(-1) for x in (input, other))
+        left, right = same_memory(input, other)
 
         blocks = even_blocks(target.size, LARGE)
 

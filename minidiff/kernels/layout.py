@@ -1,7 +1,7 @@
 """How the CPU kernels see an image batch: (N, H, W, C) in memory under the (N, C, H, W) face that the rest of minidiff sees.
 
 Channels last makes every convolution one matrix product over rows of pixels. Elementwise operations keep the layout, so a
-network converts at its entrance and nowhere else. Work is cut into blocks of whole images that fit a core's cache.
+network converts at its entrance and nowhere else. Here is also how work is cut into blocks.
 """
 
 from __future__ import annotations

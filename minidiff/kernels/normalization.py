@@ -1,4 +1,4 @@
-"""GroupNorm on the CPU: one image at a time, all its passes while it is in cache.
+"""GroupNorm on the CPU: a block of images at a time, all passes over it before the next.
 
 The readable twin is `grouped` in `minidiff.functional.normalization`. Sums over pixels are products with a vector of ones, which BLAS
 does three times as fast as `sum` does.

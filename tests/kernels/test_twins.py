@@ -63,6 +63,16 @@ def test_convolution_its_transpose_and_its_weight_gradient(geometry, n, c, k, dt
                 convolution.convolution_weight.forward(np, x, g, kernel=kernel, **options), dtype)
 
 
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), DTYPES, st.data())
+def test_transposed_convolution_whose_windows_lie_side_by_side(kh, kw, n, dtype, data):
+    """Kernel size equal to stride, no padding, with and without a bias: the kernel writes each pixel once."""
+    y, w = array(data, (n, 3, 4, 5), dtype), array(data, (3, 2, kh, kw), dtype)
+    options = {"stride": (kh, kw), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "size": (4 * kh, 5 * kw)}
+    for bias in (None, array(data, (2,), dtype)):
+        assert_same(convolution.convolution_input.kernel(y, w, bias, **options),
+                    convolution.convolution_input.forward(np, y, w, bias, **options), dtype)
+
+
 def composite_cases(data, dtype):
     """(composite, inputs, options) for every composite that has a kernel."""
     n, g, per, h, w = (data.draw(st.integers(1, m)) for m in (9, 3, 4, 9, 9))
