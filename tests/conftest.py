@@ -1,9 +1,13 @@
 """What all tests share: hypothesis without deadlines (shared machines are noisy), and skips that say what is missing."""
 
 import importlib.util
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `operations`; pytest's importlib mode adds no paths
 
 settings.register_profile("minidiff", deadline=None, max_examples=50)
 settings.load_profile("minidiff")

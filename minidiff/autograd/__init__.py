@@ -9,11 +9,13 @@ It stands on `minidiff.backend` alone and knows no layer and no image. The opera
 """
 
 from .check import check_gradients
-from .operation import composite, enable_grad, is_grad_enabled, no_grad, operation
+from .composite import composite
+from .mode import enable_grad, is_grad_enabled, no_grad
+from .operation import elementwise, operation
 from .tensor import Tensor, tensor
 from .walk import backward, grad
 
 __all__ = [
-    "Tensor", "backward", "check_gradients", "composite", "enable_grad", "grad", "is_grad_enabled", "no_grad",
+    "Tensor", "backward", "check_gradients", "composite", "elementwise", "enable_grad", "grad", "is_grad_enabled", "no_grad",
     "operation", "tensor",
 ]

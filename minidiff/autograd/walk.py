@@ -13,7 +13,8 @@ from typing import Any
 
 from minidiff.backend import array_module
 
-from .operation import Node, enable_grad, no_grad
+from .mode import enable_grad, no_grad, observers, watched
+from .operation import Node
 from .tensor import Tensor
 
 _FREED = "backward: this graph was walked before and freed; pass retain_graph=True the first time to walk it twice"
@@ -126,7 +127,7 @@ def _walk(
                     continue
             if node.parents is None:
                 raise RuntimeError(_FREED)
-            for source, share in node.pull(g, create_graph):
+            for source, share in _pulled(node, g, create_graph) if observers else node.pull(g, create_graph):
                 hand(source, share)
             if not keep:
                 node.release()
@@ -134,6 +135,11 @@ def _walk(
         (source, g if isinstance(g, Tensor) else Tensor(g)) for source, g in found.values()
         if wanted is None or id(source) in wanted
     ]
+
+
+def _pulled(node: Node, g: Any, create_graph: bool) -> list[tuple[Any, Any]]:
+    """node.pull, with the observers around it."""
+    return watched("backward", node, lambda: node.pull(g, create_graph))
 
 
 def _leading_to(wanted: set[int], roots: list[Node], targets: list[Tensor]) -> set[int]:

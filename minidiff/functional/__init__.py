@@ -1,44 +1,44 @@
 """Differentiable functions, with the names, argument names, order, defaults and semantics of `torch.nn.functional` (of `torch` for
 tensor operations). One file a family; each function takes Tensors, or plain arrays and then returns plain arrays.
 
-It stands on `minidiff.autograd`; layers that hold parameters are in `minidiff.nn`.
+It stands on `minidiff.autograd`; layers that hold parameters are in `minidiff.nn`. What each file offers is its `__all__`.
 """
 
-from . import methods as _methods  # noqa: F401  the operators of Tensor
-from .activation import gelu, log_softmax, relu, silu, softmax
-from .attention import scaled_dot_product_attention
-from .convolution import conv2d, conv_transpose2d
-from .dropout import dropout
-from .elementwise import abs, add, clamp, cos, div, erf, exp, log, maximum, minimum, mul, neg, pow, sigmoid, sin, sqrt, sub, tanh, where
-from .embedding import embedding, one_hot, timestep_embedding
-from .linear import linear, matmul
-from .loss import cross_entropy, mse_loss
-from .normalization import group_norm
-from .reduction import amax, amin, argmax, logsumexp, mean, std, sum, var
-from .resampling import avg_pool2d, interpolate, max_pool2d, rearrange
-from .shape import (
-    cat,
-    chunk,
-    expand,
-    flatten,
-    flip,
-    gather,
-    getitem,
-    pad,
-    permute,
-    reshape,
-    split,
-    squeeze,
-    stack,
-    transpose,
-    unsqueeze,
+from minidiff.autograd.operation import name_operations as _name_operations
+
+from . import (
+    activation,
+    attention,
+    convolution,
+    dropout,
+    elementwise,
+    embedding,
+    linear,
+    loss,
+    methods,
+    normalization,
+    reduction,
+    resampling,
+    shape,
 )
 
-__all__ = [
-    "abs", "add", "amax", "amin", "argmax", "avg_pool2d", "cat", "chunk", "clamp", "conv2d", "conv_transpose2d", "cos",
-    "cross_entropy", "div", "dropout", "embedding", "erf", "exp", "expand", "flatten", "flip", "gather", "gelu", "getitem",
-    "group_norm", "interpolate", "linear", "log", "log_softmax", "logsumexp", "matmul", "max_pool2d", "maximum", "mean", "minimum",
-    "mse_loss", "mul", "neg", "one_hot", "pad", "permute", "pow", "rearrange", "relu", "reshape", "scaled_dot_product_attention",
-    "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "squeeze", "stack", "std", "sub", "sum", "tanh", "timestep_embedding",
-    "transpose", "unsqueeze", "var", "where",
-]
+_FAMILIES = (
+    elementwise, reduction, shape, linear, convolution, resampling, normalization, activation, attention, embedding, dropout, loss,
+)
+__all__ = [_name for _family in _FAMILIES for _name in _family.__all__]  # noqa: PLE0604
+
+for _family in (*_FAMILIES, methods):
+    _name_operations(vars(_family))
+
+from .activation import *
+from .attention import *
+from .convolution import *
+from .dropout import *
+from .elementwise import *
+from .embedding import *
+from .linear import *
+from .loss import *
+from .normalization import *
+from .reduction import *
+from .resampling import *
+from .shape import *

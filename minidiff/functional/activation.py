@@ -9,6 +9,8 @@ from minidiff.autograd import composite, operation
 from .elementwise import erf, exp, sigmoid, tanh
 from .reduction import amax, logsumexp, sum
 
+__all__ = ["gelu", "log_softmax", "relu", "silu", "softmax"]
+
 relu = operation(lambda xp, input: xp.maximum(input, 0),
                  input=lambda g, out: g * positive(out))
 

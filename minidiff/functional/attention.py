@@ -11,6 +11,8 @@ from .elementwise import where
 from .linear import matmul
 from .shape import transpose
 
+__all__ = ["scaled_dot_product_attention"]
+
 
 @composite
 def attended(query, key, value, mask, *, scale):

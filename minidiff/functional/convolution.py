@@ -20,6 +20,8 @@ from minidiff.backend import one_blas_thread
 from .reduction import sum
 from .shape import getitem
 
+__all__ = ["conv2d", "conv_transpose2d"]
+
 
 def windows(xp, x, kernel, stride, dilation):
     """Every window of a signal: (N, C, *size) -> (N, C, *out, *kernel), a view; out = (size - dilation (kernel - 1) - 1) // stride + 1."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from minidiff import backend
 
+__all__ = ["dropout"]
+
 
 def dropout(input, p: float = 0.5, training: bool = True, *, generator=None):
     """y_i = x_i m_i / (1 - p), m_i = 1 with probability 1 - p, else 0       Srivastava et al. 2014

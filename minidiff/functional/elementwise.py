@@ -10,6 +10,8 @@ import math
 from minidiff import backend
 from minidiff.autograd import operation
 
+__all__ = ["abs", "add", "clamp", "cos", "div", "erf", "exp", "log", "maximum", "minimum", "mul", "neg", "pow", "sigmoid", "sin", "sqrt", "sub", "tanh", "where"]
+
 add = operation(lambda xp, input, other: input + other,
                 input=lambda g: g,
                 other=lambda g: g)

@@ -10,6 +10,8 @@ from minidiff import backend
 
 from .shape import getitem
 
+__all__ = ["embedding", "one_hot", "timestep_embedding"]
+
 
 def embedding(input, weight):
     """Row input[i] of a table for each i. Rows that are asked for several times add up their gradients.

@@ -6,6 +6,8 @@ from minidiff.autograd import operation
 
 from .shape import permute, reshape, unsqueeze
 
+__all__ = ["linear", "matmul"]
+
 product = operation(lambda xp, input, other: xp.matmul(input, other),
                     input=lambda g, other: product(g, _turned(other)),
                     other=lambda g, input: product(_turned(input), g))

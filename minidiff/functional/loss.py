@@ -10,6 +10,8 @@ from .activation import log_softmax
 from .reduction import mean, sum
 from .shape import gather
 
+__all__ = ["cross_entropy", "mse_loss"]
+
 
 def _reduced(name, losses, reduction):
     if reduction == "none":

@@ -10,6 +10,8 @@ from .elementwise import sqrt
 from .reduction import mean
 from .shape import reshape
 
+__all__ = ["group_norm"]
+
 
 @composite
 def grouped(input, weight, bias, *, num_groups, eps):

@@ -12,6 +12,8 @@ from minidiff.autograd import operation
 from .elementwise import eq, exp, log, sqrt
 from .shape import axis_of, expand, reshape
 
+__all__ = ["amax", "amin", "argmax", "logsumexp", "mean", "std", "sum", "var"]
+
 
 def axes(dim, ndim: int, name: str) -> tuple[int, ...]:
     """`dim` (int, several, None for all) as a tuple of distinct non-negative ints below ndim; IndexError otherwise."""

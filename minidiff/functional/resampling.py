@@ -12,6 +12,8 @@ from .convolution import per_dimension, windows
 from .reduction import mean, sum
 from .shape import flatten, gather, pad, permute, reshape
 
+__all__ = ["avg_pool2d", "interpolate", "max_pool2d", "rearrange"]
+
 
 def _fold(xp, input, *, kernel, stride, size):
     n, c, *rest = input.shape

@@ -13,6 +13,8 @@ from minidiff import backend
 from minidiff.autograd import operation
 from minidiff.autograd.walk import unbroadcast
 
+__all__ = ["cat", "chunk", "expand", "flatten", "flip", "gather", "getitem", "pad", "permute", "reshape", "split", "squeeze", "stack", "transpose", "unsqueeze"]
+
 reshaped = operation(lambda xp, input, *, shape: input.reshape(shape),
                      input=lambda g, like_input: reshaped(g, shape=like_input.shape))
 
