@@ -40,6 +40,7 @@ class Library:
     from_numpy: Callable[[np.ndarray], Any]
     to_numpy: Callable[[Any], np.ndarray]
     erf: Callable[[Any], Any]
+    synchronize: Callable[[], None] = lambda: None
 
 
 def _scipy_erf(x: np.ndarray) -> np.ndarray:
@@ -83,7 +84,7 @@ def _register_cupy() -> Library:
 
     register(Library(
         name="cuda", module=cupy, array_type=cupy.ndarray, from_numpy=cupy.asarray, to_numpy=cupy.asnumpy,
-        erf=erf,
+        erf=erf, synchronize=lambda: cupy.cuda.get_current_stream().synchronize(),
     ))
     return _by_name["cuda"]
 
@@ -141,11 +142,12 @@ def to_array(x: Any) -> Any:
 
 
 def asarray(x: Any, device: str | None = None, dtype: Any = None) -> Any:
-    """`x` (array, Tensor, list or number) as a plain array on `device` ('cpu', 'cuda'; None: where it is).
+    """`x` (array, Tensor, list, number, or another library's array) as a plain array on `device` ('cpu', 'cuda'; None: where it is).
 
-    Copies only when the device or the dtype changes. Raises DeviceError for a device that is not there.
+    Copies only when the device or the dtype changes; what another library offers by DLPack shares its memory. Raises DeviceError
+    for a device that is not there, TypeError for elements that neither NumPy nor CuPy has.
     """
-    x = to_array(x)
+    x = _of_others(to_array(x))
     source = _library_of(x)
     target = _library(device) if device is not None else source or NUMPY
     if source is target:
@@ -155,10 +157,32 @@ def asarray(x: Any, device: str | None = None, dtype: Any = None) -> Any:
 
 
 def to_numpy(x: Any) -> np.ndarray:
-    """A host copy (or, on the CPU, a view) of an array or Tensor."""
-    x = to_array(x)
+    """A host copy (or, on the CPU, a view) of an array, a Tensor, or another library's array."""
+    x = _of_others(to_array(x))
     library = _library_of(x)
     return library.to_numpy(x) if library else np.asarray(x)
+
+
+_CPU, _CUDA, _CUDA_HOST, _CUDA_MANAGED = 1, 2, 3, 13  # DLDeviceType in dlpack.h
+
+
+def _of_others(x: Any) -> Any:
+    """The array of another library (PyTorch, JAX ...) as NumPy's or CuPy's, in the same memory, by DLPack; anything else unchanged."""
+    if type(x) in _by_type or isinstance(x, np.generic) or not hasattr(x, "__dlpack_device__") or _library_of(x) is not None:
+        return x
+    whose = f"{type(x).__module__.partition('.')[0]}.{type(x).__name__}"
+    if getattr(x, "requires_grad", False):
+        raise TypeError(f"a {whose} that requires gradients in its own library: detach it first, x.detach()")
+    device, _ = x.__dlpack_device__()
+    if device not in (_CPU, _CUDA, _CUDA_HOST, _CUDA_MANAGED):
+        raise DeviceError(f"a {whose} on a device that is neither a CPU nor an NVIDIA GPU: move it to the CPU first")
+    try:
+        return (np if device in (_CPU, _CUDA_HOST) else get_library("cuda")).from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise TypeError(f"a {whose} of {getattr(x, 'dtype', 'unknown elements')} cannot be shared ({error}): convert it to float16, "
+                        "float32, float64, an integer or a boolean type first") from None
 
 
 def device_of(x: Any) -> str:
@@ -169,6 +193,12 @@ def device_of(x: Any) -> str:
 def erf(x: Any) -> Any:
     """The error function of an array, elementwise, in the array's dtype."""
     return (_library_of(x) or NUMPY).erf(x)
+
+
+def synchronize() -> None:
+    """Wait until all devices have done what they were asked to do; the CPU always has."""
+    for library in tuple(_by_name.values()):
+        library.synchronize()
 
 
 def add_at(target: Any, index: Any, values: Any) -> None:

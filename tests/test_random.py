@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import secrets
+import threading
 import types
 from collections import Counter
 
@@ -21,6 +22,7 @@ from scipy import stats
 from minidiff.random import Generator, generator
 from minidiff.random.generator import box_muller, remainders, uniform
 from minidiff.random.philox import HOST_PIECE, multiply_wide, philox_words, pieces_of_words
+from minidiff.random.replay import noted, replayed
 
 ALARM = 1e-6
 
@@ -360,3 +362,47 @@ def test_a_bad_state_is_refused_and_changes_nothing(change):
         with pytest.raises(ValueError, match=r"^set_state: "):
             rng.set_state(state)
     assert rng.get_state() == before
+
+
+# Drawing again.
+
+
+def test_every_generator_that_draws_is_noted_with_the_state_it_had():
+    """By any kind of draw, once, in this thread only, in every context around; what does not draw is not noted."""
+    drawn = [Generator(n) for n in range(5)]
+    idle, elsewhere = Generator(8), Generator(9)
+    for rng in drawn:
+        rng.random(3)
+    before = [rng.get_state() for rng in drawn]
+    with noted() as outer:
+        drawn[0].random(5)
+        with noted() as inner:
+            for rng, draw in zip(drawn, [*DRAWS.values(), lambda rng, n, dtype: rng.permutation(n)]):
+                draw(rng, 7, "float32")
+                draw(rng, 7, "float32")
+            thread = threading.Thread(target=lambda: elsewhere.random(3))
+            thread.start()
+            thread.join()
+            idle.get_state()
+        drawn[4].random(1)
+    drawn[0].random(2)
+    assert [outer[rng] for rng in drawn] == before and len(outer) == 5
+    assert set(inner) == set(drawn[:4]) and inner[drawn[1]] == before[1] and inner[drawn[0]] != before[0]
+
+
+def test_a_replay_draws_the_same_numbers_and_leaves_no_trace():
+    """The generators stand afterwards where they stood, also when the replay fails; an outer note does not see it."""
+    rng, other = Generator(3), Generator(4)
+    with noted() as states:
+        first = rng.random(5), other.integers(0, 9, 3)
+    rng.random(100)
+    stood = rng.get_state(), other.get_state()
+    with noted() as outer:
+        with pytest.raises(KeyError), replayed(states):
+            again = rng.random(5), other.integers(0, 9, 3)
+            raise KeyError
+        with replayed({}), noted() as inside:
+            rng.random(1)
+    for a, b in zip(first, again):
+        np.testing.assert_array_equal(a, b)
+    assert (inside[rng], other.get_state()) == stood and not outer

@@ -79,7 +79,7 @@ class Composite:
             return self.function(*inputs, **options)
         arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
         compute = lambda: self.kernel.forward(*arrays, **options)
-        computed = watched("forward", self.__name__, compute) if observers else compute()
+        computed = watched("forward", self, inputs, options, compute) if observers else compute()
         if computed is NotImplemented:
             return self.function(*inputs, **options)
         out, saved = computed

@@ -7,13 +7,15 @@ of the process; while there are none, they cost a look at an empty list.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 
 class _Mode(threading.local):
     recording = True
+    recomputing = False
 
 
 mode = _Mode()
@@ -43,18 +45,35 @@ def enable_grad() -> contextlib.AbstractContextManager[None]:
     return _recording(True)
 
 
+def is_recomputing() -> bool:
+    """Whether a checkpoint computes its function again in this thread: what is to happen once a call, such as following a batch with
+    running statistics, has happened."""
+    return mode.recomputing
+
+
+@contextlib.contextmanager
+def recomputing() -> Iterator[None]:
+    """A context for computing again: recorded, in any mode."""
+    before, mode.recomputing = mode.recomputing, True
+    try:
+        with enable_grad():
+            yield
+    finally:
+        mode.recomputing = before
+
+
 class Observer:
     """One who stands around each computation of an operation: forward, and backward the rules of a node.
 
-    forward(name, compute) and backward(node, compute) call `compute()` and return what it returns. `recorded(node)` is told of every new node.
+    forward(...) and backward(...) call `compute()` and return what it returns; `recorded(node)` is told of every new node.
     """
 
-    def forward(self, name: str, compute: Callable[[], Any]) -> Any:
-        """An operation of this name computes a value (or, with a kernel, a value and what it keeps)."""
+    def forward(self, operation: Any, inputs: Sequence[Any], options: dict[str, Any], compute: Callable[[], Any]) -> Any:
+        """An operation computes a value; a composite a value and what its kernel keeps, or NotImplemented."""
         return compute()
 
-    def backward(self, node: Any, compute: Callable[[], Any]) -> Any:
-        """A node computes (parent, gradient) pairs."""
+    def backward(self, node: Any, gradient: Any, compute: Callable[[], Any]) -> Any:
+        """A node, handed the gradient of its result, computes (parent, gradient) pairs."""
         return compute()
 
     def recorded(self, node: Any) -> None:
@@ -74,12 +93,9 @@ def observed_by(observer: Observer) -> Iterator[Observer]:
         observers.remove(observer)
 
 
-def watched(method: str, subject: Any, compute: Callable[[], Any]) -> Any:
-    """compute(), with every observer around it."""
+def watched(method: str, *subject: Any) -> Any:
+    """compute(), the last of the arguments, with every observer around it."""
+    *subject, compute = subject
     for observer in reversed(observers):
-        compute = _around(getattr(observer, method), subject, compute)
+        compute = functools.partial(getattr(observer, method), *subject, compute)
     return compute()
-
-
-def _around(watch: Callable[..., Any], subject: Any, compute: Callable[[], Any]) -> Callable[[], Any]:
-    return lambda: watch(subject, compute)

@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from minidiff.backend import array_module
 
@@ -34,6 +35,12 @@ from .promotion import promoted
 from .tensor import Tensor, of_array
 
 _order = itertools.count(1)
+_HOST = frozenset((ndarray, float, int))
+
+
+def ticket() -> int:
+    """A number above those of all nodes there are, and below those of all to come."""
+    return next(_order)
 
 
 class Like:
@@ -190,14 +197,24 @@ class Operation:
 
     def compute(self, arrays: list[Any], options: dict[str, Any]) -> Any:
         """The value for plain arrays: by the kernel if there is one that takes them, else by the readable forward."""
-        if self.kernel is not None:
-            out = self.kernel(*arrays, **options)
-            if out is not NotImplemented:
-                return out
-        first = arrays[0]
-        if type(first) is np.ndarray and (len(arrays) == 1 or type(arrays[1]) in (np.ndarray, float, int)) and len(arrays) < 3:
-            return self.forward(np, *arrays, **options)  # the common case, without looking further
-        return self.forward(array_module(*arrays), *arrays, **options)
+        try:
+            if self.kernel is not None:
+                out = self.kernel(*arrays, **options)
+                if out is not NotImplemented:
+                    return out
+            first = arrays[0]
+            if type(first) is ndarray and len(arrays) < 3 and type(arrays[-1]) in _HOST:
+                return self.forward(np, *arrays, **options)  # the common case, without looking further
+            return self.forward(array_module(*arrays), *arrays, **options)
+        except (ValueError, TypeError, OverflowError) as error:
+            explained = self.explained(error, arrays)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def explained(self, error: Exception, arrays: list[Any]) -> Exception:
+        """An error of the forward as the caller understands it."""
+        return error
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if len(inputs) < self.required or (options and not self.options.issuperset(options)):
@@ -212,7 +229,10 @@ class Operation:
             else:
                 arrays.append(x)
         arrays = self.prepared(arrays)
-        out = watched("forward", self.__name__, lambda: self.compute(arrays, options)) if observers else self.compute(arrays, options)
+        if observers:
+            out = watched("forward", self, inputs, options, lambda: self.compute(arrays, options))
+        else:
+            out = self.compute(arrays, options)
         if not tensors:
             return out
         result = of_array(out)
@@ -276,29 +296,25 @@ class Elementwise(Operation):
     floating = False
 
     def prepared(self, arrays: list[Any]) -> list[Any]:
-        first = arrays[0]
-        if type(first) is np.ndarray:
-            dtype = first.dtype
-            if dtype.kind == "f":  # the common cases, without looking further
-                if len(arrays) == 1:
-                    return arrays
-                other = arrays[1]
-                kind = type(other)
-                if len(arrays) == 2 and (kind is float or kind is int or (kind is np.ndarray and other.dtype is dtype)):
-                    return arrays
-        return promoted(arrays, self.floating)
-
-    def compute(self, arrays: list[Any], options: dict[str, Any]) -> Any:
+        first, last = arrays[0], arrays[-1]
+        if type(first) is ndarray and len(arrays) < 3:  # the common cases, without looking further
+            dtype, kind = first.dtype, type(last)
+            if dtype.kind == "f" and (kind is float or kind is int or (kind is ndarray and last.dtype is dtype)):
+                return arrays
         try:
-            return super().compute(arrays, options)
-        except ValueError as error:
-            shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
-            try:
-                np.broadcast_shapes(*shapes)
-            except ValueError:
-                raise ValueError(f"{self.__name__}: shapes {' and '.join(map(str, shapes))} do not broadcast: counted from the last, "
-                                 "sizes must be equal or 1") from None
-            raise error
+            return promoted(arrays, self.floating)
+        except TypeError as error:
+            raise TypeError(f"{self.__name__}: {error}") from None
+
+    def explained(self, error: Exception, arrays: list[Any]) -> Exception:
+        shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
+        try:
+            np.broadcast_shapes(*shapes)
+        except ValueError:
+            return ValueError(f"{self.__name__}: shapes {' and '.join(map(str, shapes))} do not broadcast: counted from the last, "
+                              "sizes must be equal or 1")
+        kind = next(kind for kind in (TypeError, OverflowError, ValueError) if isinstance(error, kind))
+        return kind(f"{self.__name__}: {error}")  # the library's: an operator that booleans do not have, say
 
 
 def operation(forward: Callable[..., Any], doc: str = "", /, **gradients: Callable[..., Any]) -> Operation:
@@ -318,3 +334,4 @@ def elementwise(forward: Callable[..., Any], doc: str = "", /, *, floating: bool
 
 
 identity = operation(lambda xp, x: x, "y = x, as a new place in the graph", x=lambda g: g)
+name_operations(globals())

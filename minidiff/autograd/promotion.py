@@ -10,24 +10,27 @@ _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def _category(x: Any) -> int:
-    """0 for booleans, 1 for integers, 2 for real numbers."""
+    """0 for booleans, 1 for integers, 2 for real numbers; TypeError for anything else."""
     if isinstance(x, bool):
         return 0
-    return 1 if isinstance(x, int) else 2 if isinstance(x, float) else _CATEGORY.get(x.dtype.kind, 3)
+    if isinstance(x, (int, float)):
+        return 1 if isinstance(x, int) else 2
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"expected Tensors, arrays or numbers, got {type(x).__name__}")
+    if x.dtype.kind not in _CATEGORY:
+        raise TypeError(f"expected real numbers, got elements of type {x.dtype}")
+    return _CATEGORY[x.dtype.kind]
 
 
 def result_type(*values: Any) -> np.dtype:
-    """The dtype in which arrays and numbers meet.
+    """The dtype in which arrays, Tensors and numbers meet.
 
     The category (boolean, integer, real) is the highest among all; within it arrays with dimensions decide, then arrays without,
     then Python numbers, of which a float alone means float32 and an int int64. So int64 with float32 gives float32, and
-    so does float32 with the number 0.1.
+    so does float32 with the number 0.1. Raises TypeError for what is neither.
     """
     categories = [_category(x) for x in values]
     highest = max(categories)
-    if highest == 3:
-        strange = next(x for x, c in zip(values, categories) if c == 3)
-        raise TypeError(f"expected numbers, got elements of type {strange.dtype}")
     deciding = [(x.ndim > 0, x.dtype) for x, c in zip(values, categories) if c == highest and hasattr(x, "dtype")]
     if not deciding:
         return np.dtype((np.bool_, np.int64, np.float32)[highest])
@@ -36,13 +39,13 @@ def result_type(*values: Any) -> np.dtype:
 
 
 def promoted(values: list[Any], floating: bool = False) -> list[Any]:
-    """The values as arrays of one dtype (`result_type`; for `floating` functions of integers float32). NumPy scalars count as Python's.
+    """The values as arrays of one dtype (`result_type`; for `floating` functions of integers float32).
 
-    Python numbers stay as they are where the library takes them without changing the dtype.
+    Python numbers stay as they are: the library takes them without changing the dtype. NumPy scalars count as Python's beside an
+    array; among themselves, as what NumPy leaves of a sum over everything, they keep their dtype.
     """
-    values = [x.item() if isinstance(x, np.generic) else x for x in values]
-    if not any(hasattr(x, "dtype") for x in values):
-        return values
+    if any(hasattr(x, "dtype") and not isinstance(x, np.generic) for x in values):
+        values = [x.item() if isinstance(x, np.generic) else x for x in values]
     dtype = result_type(*values)
     if floating and dtype.kind != "f":
         dtype = np.dtype(np.float32)

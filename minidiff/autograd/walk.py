@@ -89,9 +89,12 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
 
 
 def _walk(
-    outputs: list[Tensor], seeds: list[Any], targets: list[Tensor] | None, create_graph: bool, retain_graph: bool | None,
+    outputs: list[Tensor], seeds: list[Any], targets: list[Tensor] | None, create_graph: bool, retain_graph: bool | None, since: int = 0,
 ) -> list[tuple[Any, Tensor]]:
-    """(source, gradient) for the targets (nodes or leaves), or for all leaves when there are none given."""
+    """(source, gradient) for the targets (nodes or leaves), or for all leaves when there are none given.
+
+    Nodes with a number up to `since` are leaves to this walk.
+    """
     keep = create_graph if retain_graph is None else retain_graph
     wanted = None if targets is None else {id(t.node or t) for t in targets}
     pending: dict[int, tuple[Any, Any]] = {}  # a place's number -> (node or leaf, its gradient so far)
@@ -104,7 +107,7 @@ def _walk(
             g = unbroadcast(g, source.shape)
         if g.dtype != source.dtype:
             g = g.astype(source.dtype)
-        is_node = isinstance(source, Node)
+        is_node = isinstance(source, Node) and source.order > since
         place, key = (pending, source.order) if is_node else (found, id(source))
         arrived = place.get(key)
         if arrived is not None:
@@ -139,7 +142,7 @@ def _walk(
 
 def _pulled(node: Node, g: Any, create_graph: bool) -> list[tuple[Any, Any]]:
     """node.pull, with the observers around it."""
-    return watched("backward", node, lambda: node.pull(g, create_graph))
+    return watched("backward", node, g, lambda: node.pull(g, create_graph))
 
 
 def _leading_to(wanted: set[int], roots: list[Node], targets: list[Tensor]) -> set[int]:

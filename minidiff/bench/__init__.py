@@ -1,7 +1,9 @@
 """Benchmarks: how long things take and how much memory they need, beside PyTorch in the same minutes on the same threads.
 
-    items.py       what is measured: operations, training and sampling steps of the U-Net presets, a node of the graph, the import
     sides.py       the two libraries as the items see them
+    item.py        what an item is
+    operations.py  single operations
+    items.py       all that is measured: those, training and sampling steps of the U-Net presets, a node of the graph, the import
     torch_unet.py  the presets in PyTorch
     timing.py      A B A B
     memory.py      peak memory, each side in a fresh process

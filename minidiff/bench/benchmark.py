@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from minidiff import backend
 
-from .items import Item, chosen
+from .item import Item
+from .items import chosen
 from .machine import describe, limits
 from .memory import peak_memory
 from .report import Report, Row

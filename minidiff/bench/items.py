@@ -1,16 +1,13 @@
-"""What is measured. An item builds, for one side and a batch size, a function to be timed; both sides do the same work.
+"""All that is measured. An item builds, for one side and a batch size, a function to be timed; both sides do the same work.
 
-Read `sides.py` first. `items()` is the list.
+Read `sides.py` and `operations.py` first. `items()` is the list.
 """
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,123 +19,9 @@ from minidiff.models import UNet, UNetConfig, preset
 from minidiff.training.flat import FlatParameters
 from minidiff.training.optimizer import AdamW
 
+from .item import Item, Step, own_clock
+from .operations import IN_EVERY_SIZE, OPERATIONS, Shape, operation_item
 from .sides import SIDES, Ours, Torch
-
-Step = Callable[[], Any]
-
-
-def wall_clock(step: Step) -> float:
-    """Seconds that one call takes."""
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
-
-
-def own_clock(step: Step) -> float:
-    """Seconds that the call itself reports."""
-    return step()
-
-
-@dataclass(frozen=True)
-class Item:
-    """One row of the table.
-
-    build: (name of a side, batch) -> the step to be timed. Both sides compute the same; nothing that is not needed at every step
-    is done in it. batch: of the full measurement. parts: how many equal parts a step has, the time is that of one.
-    flop, bytes: floating-point operations, or bytes that must go through memory at least, in a step of the full batch.
-    memory: whether peak memory is measured too. sides: which libraries have this item. clock: seconds of a step.
-    """
-
-    name: str
-    build: Callable[[str, int], Step]
-    batch: int = 1
-    parts: int = 1
-    flop: float | None = None
-    bytes: float | None = None
-    images: int | None = None
-    memory: bool = False
-    sides: tuple[str, ...] = (Ours.name, Torch.name)
-    clock: Callable[[Step], float] = wall_clock
-
-
-# -- single operations -----------------------------------------------------------------------------------------------
-
-Shape = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A function that both libraries have. call: (side, *inputs), the first an image batch or made of one.
-
-    inputs: the shape of the images -> the shapes of all inputs. flop: of the forward, from the shape of the images; None: bound by
-    memory, through which the forward goes twice (read x, write y) and the backward three times (read x and g, write dx).
-    """
-
-    call: Callable[..., Any]
-    inputs: Callable[[Shape], list[tuple[int, ...]]] = lambda shape: [shape]
-    flop: Callable[[Shape], float] | None = None
-
-
-def _attention(side: Any, *tokens: Any) -> Any:
-    """Of tokens as a network has them, (N, pixels, heads, 64) in memory."""
-    return side.functional.scaled_dot_product_attention(*(side.swap(x, 1, 2) for x in tokens))
-
-
-def _tokens(shape: Shape) -> list[tuple[int, ...]]:
-    """Query, key and value of an image, in heads of 64."""
-    n, c, height, width = shape
-    return [(n, height * width, -(-c // 64), min(c, 64))] * 3
-
-
-OPERATIONS = {
-    "conv2d 3x3": Operation(
-        lambda side, x, w, b: side.functional.conv2d(x, w, b, padding=1), lambda s: [s, (s[1], s[1], 3, 3), (s[1],)],
-        flop=lambda s: 2 * 9 * s[0] * s[1] ** 2 * s[2] * s[3]),
-    "group_norm": Operation(
-        lambda side, x, w, b: side.functional.group_norm(x, 8, w, b), lambda s: [s, (s[1],), (s[1],)]),
-    "gelu": Operation(lambda side, x: side.functional.gelu(x)),
-    "gelu tanh": Operation(lambda side, x: side.functional.gelu(x, approximate="tanh")),
-    "silu": Operation(lambda side, x: side.functional.silu(x)),
-    "attention": Operation(_attention, _tokens, flop=lambda s: 4 * s[0] * s[1] * (s[2] * s[3]) ** 2),
-}
-
-
-def _operation_step(operation: Operation, image: tuple[int, int, int], backward: bool) -> Callable[[str, int], Step]:
-    def build(side_name: str, batch: int) -> Step:
-        side = SIDES[side_name]()
-        draw = np.random.default_rng(0)
-        shape = (batch, *image)
-
-        def drawn(size: tuple[int, ...]) -> Any:
-            return (side.images if size == shape else side.tensor)(draw.standard_normal(size, np.float32))
-
-        inputs = [drawn(size).requires_grad_() for size in operation.inputs(shape)]
-
-        def forward() -> Any:
-            with side.no_grad():
-                return operation.call(side, *inputs)
-
-        g = drawn(tuple(forward().shape))
-
-        def forward_and_backward() -> None:
-            for x in inputs:
-                x.grad = None
-            operation.call(side, *inputs).backward(g)
-
-        return forward_and_backward if backward else forward
-
-    return build
-
-
-def operation_item(name: str, shape: Shape, backward: bool, memory: bool) -> Item:
-    """The item of one operation on images of a shape: forward (nothing recorded), or forward and backward (gradients of all inputs)."""
-    operation = OPERATIONS[name]
-    flop = operation.flop(shape) if operation.flop is not None else None
-    return Item(
-        f"{name} {'forward + backward' if backward else 'forward'} {shape}", _operation_step(operation, shape[1:], backward),
-        batch=shape[0], memory=memory, flop=None if flop is None else flop * (3 if backward else 1),
-        bytes=4.0 * math.prod(shape) * (5 if backward else 2) if flop is None else None)
-
 
 # -- networks --------------------------------------------------------------------------------------------------------
 
@@ -261,7 +144,8 @@ def items(quick: bool = False) -> list[Item]:
     shapes: list[Shape] = [(2, 8, 8, 8)] if quick else [(64, 64, 28, 28), (64, 128, 14, 14), (64, 256, 7, 7)]
     batch = 2 if quick else 64
     found = [operation_item("conv2d 3x3", shape, backward=False, memory=False) for shape in shapes]
-    found += [operation_item(name, shape, backward=True, memory=not quick) for name in OPERATIONS for shape in shapes]
+    found += [operation_item(name, shape, backward=True, memory=not quick)
+              for name in OPERATIONS for shape in (shapes if name in IN_EVERY_SIZE else shapes[:1])]
     for name in ("ddpm", "course"):
         small = {"sample_size": 8, "block_out_channels": (8, 16), "norm_num_groups": 4} if quick else {}
         config = preset(name, num_classes=10, **small)

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 from minidiff import backend
 from minidiff.version import __version__
 
-from .items import wall_clock
+from .item import wall_clock
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .items import Item
+from .item import Item
 from .sides import Ours, Torch
 from .timing import Times
 

@@ -19,7 +19,7 @@ class Ours:
     """minidiff."""
 
     name = "minidiff"
-    functional = functional
+    root, functional = minidiff, functional
 
     def tensor(self, array: np.ndarray) -> Any:
         """An array as a tensor."""
@@ -46,15 +46,16 @@ class Torch:
     def __init__(self) -> None:
         import torch
 
-        self.torch, self.functional = torch, torch.nn.functional
+        self.root = torch
+        self.functional = torch.nn.functional
 
     def tensor(self, array: np.ndarray) -> Any:
         """An array as a tensor."""
-        return self.torch.from_numpy(array)
+        return self.root.from_numpy(array)
 
     def images(self, array: np.ndarray) -> Any:
         """(N, C, H, W) images in this library's own memory layout, channels first."""
-        return self.torch.from_numpy(array)
+        return self.root.from_numpy(array)
 
     def swap(self, x: Any, i: int, j: int) -> Any:
         """The tensor with two dimensions swapped."""
@@ -62,7 +63,7 @@ class Torch:
 
     def no_grad(self) -> Any:
         """A context in which nothing is recorded."""
-        return self.torch.no_grad()
+        return self.root.no_grad()
 
 
 SIDES = {side.name: side for side in (Ours, Torch)}

@@ -10,35 +10,47 @@ from . import (
     activation,
     attention,
     convolution,
+    creation,
     dropout,
+    einops,
     elementwise,
     embedding,
+    indexing,
     linear,
     loss,
     methods,
     normalization,
+    padding,
+    pooling,
     reduction,
     resampling,
     shape,
+    unfolding,
 )
 
 _FAMILIES = (
-    elementwise, reduction, shape, linear, convolution, resampling, normalization, activation, attention, embedding, dropout, loss,
+    elementwise, reduction, shape, indexing, einops, padding, linear, unfolding, convolution, pooling, resampling, normalization,
+    activation, attention, embedding, dropout, loss,
 )
 __all__ = [_name for _family in _FAMILIES for _name in _family.__all__]  # noqa: PLE0604
 
-for _family in (*_FAMILIES, methods):
+for _family in (*_FAMILIES, creation, methods):
     _name_operations(vars(_family))
 
 from .activation import *
 from .attention import *
 from .convolution import *
 from .dropout import *
+from .einops import *
 from .elementwise import *
 from .embedding import *
+from .indexing import *
 from .linear import *
 from .loss import *
 from .normalization import *
+from .padding import *
+from .pooling import *
 from .reduction import *
 from .resampling import *
 from .shape import *
+from .unfolding import *

@@ -7,38 +7,60 @@ import math
 import numpy as np
 
 from minidiff import backend
+from minidiff.autograd import Tensor
 
-from .shape import getitem
+from .elementwise import where
 
 __all__ = ["embedding", "one_hot", "timestep_embedding"]
 
 
-def embedding(input, weight):
+def _integers(name, input):
+    """The plain array of an input that must hold integers."""
+    index = backend.to_array(input)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got {index.dtype}")
+    return index
+
+
+def embedding(input, weight, padding_idx: int | None = None):
     """Row input[i] of a table for each i. Rows that are asked for several times add up their gradients.
 
+    padding_idx: a row that gets no gradient; a negative one counts from the end.
     Shapes: input (...) of integers in [0, rows), weight (rows, D) -> (..., D). Raises TypeError unless the input holds integers,
-    IndexError for one outside the table.
+    IndexError for one outside the table, ValueError for a weight that is no table or a padding_idx outside it.
     """
-    index = backend.to_array(input)
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"embedding: expected integers, got {index.dtype}")
-    if isinstance(index, np.ndarray) and index.size and not (0 <= index.min() and index.max() < weight.shape[0]):
-        raise IndexError(f"embedding: indices from {index.min()} to {index.max()}; the table has rows 0 to {weight.shape[0] - 1}")
-    return getitem(weight, backend.asarray(index, backend.device_of(weight)))
+    index = _integers("embedding", input)
+    if len(weight.shape) != 2:
+        raise ValueError(f"embedding: weight of shape {tuple(weight.shape)}; expected (rows, D)")
+    rows = weight.shape[0]
+    if isinstance(index, np.ndarray) and index.size and not (0 <= index.min() and index.max() < rows):
+        raise IndexError(f"embedding: indices from {index.min()} to {index.max()}; the table has rows 0 to {rows - 1}")
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"embedding: padding_idx={padding_idx}; the table has rows 0 to {rows - 1}")
+    index = backend.asarray(index, backend.device_of(weight))
+    found = weight[index]
+    if padding_idx is None:
+        return found
+    return where((index == padding_idx % rows)[..., None], backend.to_array(found), found)  # the same values, but no way back
 
 
-def one_hot(input, num_classes: int):
-    """A vector with a 1 in place input[i], 0 elsewhere. Shapes: (...) integers -> (..., num_classes) int64.
+def one_hot(input, num_classes: int = -1):
+    """A vector with a 1 in place input[i], 0 elsewhere. num_classes: -1 is the greatest of the input, plus 1.
 
-    Raises TypeError unless the input holds integers, IndexError for one outside [0, num_classes).
+    Shapes: (...) integers -> (..., num_classes) int64. Raises TypeError unless the input holds integers,
+    IndexError for one outside [0, num_classes), ValueError for a num_classes that is none or cannot be told from an empty input.
     """
-    index = backend.to_array(input)
-    if index.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: expected integers, got {index.dtype}")
-    if index.size and not (0 <= int(index.min()) and int(index.max()) < num_classes):
-        raise IndexError(f"one_hot: values from {int(index.min())} to {int(index.max())} with num_classes={num_classes}")
+    index = _integers("one_hot", input)
+    least, greatest = (int(index.min()), int(index.max())) if index.size else (0, -1)
+    count = greatest + 1 if num_classes == -1 else num_classes
+    if count < 1:
+        raise ValueError(f"one_hot: num_classes={num_classes} for values from {least} to {greatest}; expected at least 1, "
+                         "or -1 for as many as the values need")
+    if least < 0 or greatest >= count:
+        raise IndexError(f"one_hot: values from {least} to {greatest} with num_classes={num_classes}")
     xp = backend.array_module(index)
-    return (index[..., None] == xp.arange(num_classes)).astype(np.int64)
+    hot = (index[..., None] == xp.arange(count)).astype(np.int64)
+    return Tensor(hot) if isinstance(input, Tensor) else hot
 
 
 def timestep_embedding(

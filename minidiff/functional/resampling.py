@@ -1,166 +1,211 @@
-"""Changing the resolution: pooling, nearest-neighbour upsampling, and `rearrange` (einops notation) for rearrange pooling."""
+"""Changing the resolution: `interpolate`, and the pixel shuffles, which exchange channels for places.
+
+Every way of interpolating is linear and goes one axis after the other: along an axis, each new place is a weighted sum of a few old
+ones. So a mode is a table of places and weights (`axismap.py`), made on the host in float64; the gradient is the transposed table.
+"""
 
 from __future__ import annotations
 
 import math
-import re
+from functools import lru_cache
+from numbers import Integral, Real
 
-from minidiff import backend
-from minidiff.autograd import composite, operation
+import numpy as np
 
-from .convolution import per_dimension, windows
-from .reduction import mean, sum
-from .shape import flatten, gather, pad, permute, reshape
+from .axismap import AxisMap, mapped
+from .einops import rearrange
+from .precision import must_be_real
 
-__all__ = ["avg_pool2d", "interpolate", "max_pool2d", "rearrange"]
-
-
-def _fold(xp, input, *, kernel, stride, size):
-    n, c, *rest = input.shape
-    out = xp.zeros((n, c, *size), input.dtype)
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            rows, columns = rest[:2]
-            out[:, :, i:i + (rows - 1) * stride[0] + 1:stride[0], j:j + (columns - 1) * stride[1] + 1:stride[1]] += input[..., i, j]
-    return out
+__all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
 
 
-unfolded = operation(lambda xp, input, *, kernel, stride: windows(xp, input, kernel, stride, (1, 1)),
-                     input=lambda g, like_input, kernel, stride: folded(g, kernel=kernel, stride=stride, size=like_input.shape[2:]))
-
-folded = operation(_fold,
-                   input=lambda g, kernel, stride: unfolded(g, kernel=kernel, stride=stride))
+# -- the weight of a pixel at distance d from the place that is asked for; 0 outside the radius ----------------------
 
 
-def _geometry(name, input, kernel_size, stride, padding):
-    """kernel, stride and padding as pairs, checked against the input."""
-    kernel = per_dimension(kernel_size, 2, f"{name}: kernel_size", 1)
-    stride = kernel if stride is None else per_dimension(stride, 2, f"{name}: stride", 1)
-    padding = per_dimension(padding, 2, f"{name}: padding")
-    if any(2 * p > k for p, k in zip(padding, kernel)):
-        raise ValueError(f"{name}: padding {padding} is more than half of the kernel {kernel}")
-    if len(input.shape) != 4 or any(n + 2 * p < k for n, p, k in zip(input.shape[2:], padding, kernel)):
-        raise ValueError(f"{name}: a {kernel} window does not fit an input of shape {tuple(input.shape)} with padding {padding}; "
-                         "expected (N, C, H, W)")
-    return {"kernel": kernel, "stride": stride, "padding": padding}
+def _triangle(d):
+    """The weights of linear interpolation."""
+    return np.maximum(1 - np.abs(d), 0)
 
 
-def _windowed(input, kernel, stride, padding, fill):
-    """(N, C, H', W', kh kw): the windows to be pooled."""
-    if any(padding):
-        input = pad(input, (padding[1], padding[1], padding[0], padding[0]), value=fill)
-    return flatten(unfolded(input, kernel=kernel, stride=stride), -2)
+def _cubic(a):
+    """The piecewise cubic that interpolates and has a continuous slope; a: its slope at 1 (Keys 1981, Eq. 15)."""
+
+    def weight(d):
+        d = np.abs(d)
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((d - 5) * d + 8) * d * a - 4 * a
+        return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+    return weight
 
 
-@composite
-def pooled_max(input, *, kernel, stride, padding):
-    """y[p] = x at the first largest element of window p: (N, C, H, W) -> (N, C, H', W')."""
-    parts = _windowed(input, kernel, stride, padding, -math.inf)
-    where = backend.to_array(parts).argmax(axis=-1)[..., None]
-    return reshape(gather(parts, -1, where), parts.shape[:-1])
+def _lanczos(d):
+    """sinc windowed by a sinc of three times the width."""
+    return np.where(np.abs(d) < 3, np.sinc(d) * np.sinc(d / 3), 0.0)
 
 
-def max_pool2d(input, kernel_size, stride=None, padding=0):
-    """y[p] = max over the window at stride p; the gradient goes to the first largest element, as in torch.
+# (weight, radius); smoothed downwards, torch's bicubic takes Keys' own a = -1/2, otherwise -3/4
+_LINEAR, _CUBIC, _SMOOTH_CUBIC, _LANCZOS = (_triangle, 1), (_cubic(-0.75), 2), (_cubic(-0.5), 2), (_lanczos, 3)
+_FILTERS = {
+    ("linear", False): _LINEAR, ("bilinear", False): _LINEAR, ("trilinear", False): _LINEAR, ("bicubic", False): _CUBIC,
+    ("bilinear", True): _LINEAR, ("bicubic", True): _SMOOTH_CUBIC, ("lanczos", True): _LANCZOS,
+}
 
-    Shapes: (N, C, H, W) -> (N, C, (H + 2 padding - kernel) // stride + 1, ...); stride None means kernel_size.
-    Raises ValueError for windows that do not fit.
+# mode: the dimensions of the inputs that it takes
+_MODES = {
+    "nearest": (3, 4, 5), "nearest-exact": (3, 4, 5), "area": (3, 4, 5),
+    "linear": (3,), "bilinear": (4,), "trilinear": (5,), "bicubic": (4,), "lanczos": (4,),
+}
+
+
+# -- one axis --------------------------------------------------------------------------------------------------------
+
+
+def _nearest(old, new, ratio, offset):
+    """The pixel in which the place ratio (i + offset) lies; nine decimals, since 7 / 0.7 is 10 and not 9.999."""
+    places = np.floor(np.round((np.arange(new) + offset) * ratio, 9)).astype(np.int64)
+    return np.arange(new), np.minimum(places, old - 1), np.ones(new)
+
+
+def _area(old, new):
+    """The mean from floor(i old / new) to ceil((i + 1) old / new)."""
+    i = np.arange(new)
+    first, count = i * old // new, -(-(i + 1) * old // new) - i * old // new
+    inside = np.arange(count.max()) < count[:, None]
+    sources = first[:, None] + np.arange(count.max())
+    return np.repeat(i, count), sources[inside], np.repeat(1 / count, count)
+
+
+def _filtered(old, new, ratio, align_corners, weight, radius, antialias):
+    """y_i = sum_k weight(k - c_i) x_k around the centre c_i, where x continues beyond its borders with the border's value.
+
+    antialias: the filter is stretched over the old pixels that make a new one, and only pixels that exist count.
     """
-    return pooled_max(input, **_geometry("max_pool2d", input, kernel_size, stride, padding))
+    stretch = max(ratio, 1.0) if antialias else 1.0
+    shift = 0.0 if align_corners and not antialias else 0.5
+    centre = (np.arange(new) + shift) * ratio - shift
+    reach = math.ceil(radius * stretch)
+    places = np.floor(centre).astype(np.int64)[:, None] + np.arange(1 - reach, reach + 1)
+    weights = weight((places - centre[:, None]) / stretch)
+    if antialias:
+        weights = np.where((places >= 0) & (places < old), weights, 0.0)
+        weights /= weights.sum(1, keepdims=True)
+    used = weights != 0
+    return np.nonzero(used)[0], np.clip(places, 0, old - 1)[used], weights[used]
 
 
-def avg_pool2d(input, kernel_size, stride=None, padding=0):
-    """y[p] = mean over the window at stride p, zeros of the padding included (torch's default).
-
-    Shapes: (N, C, H, W) -> (N, C, (H + 2 padding - kernel) // stride + 1, ...); stride None means kernel_size.
-    Raises ValueError for windows that do not fit.
-    """
-    return mean(_windowed(input, **_geometry("avg_pool2d", input, kernel_size, stride, padding), fill=0.0), -1)
-
-
-def _repeat(xp, input, *, factors):
-    for axis, factor in factors:
-        input = xp.repeat(input, factor, axis=axis)
-    return input
-
-
-repeated = operation(_repeat,
-                     input=lambda g, like_input, factors: _summed(g, like_input, factors))
-
-
-def _summed(g, like, factors):
-    """Undo the repetition: sum over the copies of each element."""
-    by_axis = dict(factors)
-    shape = [m for axis, n in enumerate(like.shape) for m in ((n, by_axis[axis]) if axis in by_axis else (n,))]
-    copies = tuple(axis + i + 1 for i, (axis, _) in enumerate(factors))
-    return sum(reshape(g, shape), copies)
-
-
-def interpolate(input, size=None, scale_factor=None, mode: str = "nearest"):
-    """Nearest-neighbour resizing: y[i] = x[floor(i H / H')], in both directions.
-
-    Shapes: (N, C, H, W) -> (N, C, H', W'), given as `size` or as `scale_factor` times the input's (an int or a pair each).
-    Only mode="nearest" and whole factors. Raises ValueError for anything else.
-    """
-    if mode != "nearest":
-        raise ValueError(f"interpolate: mode {mode!r} is not offered; expected 'nearest'")
-    if len(input.shape) != 4 or (size is None) == (scale_factor is None):
-        raise ValueError(f"interpolate: expected an input (N, C, H, W), got shape {tuple(input.shape)}, and either size or scale_factor")
-    if size is not None:
-        size = per_dimension(size, 2, "interpolate: size", 1)
-        factors = [new / old for new, old in zip(size, input.shape[2:])]
+@lru_cache(maxsize=512)
+def axis_map(axis: int, old: int, new: int, factor: float | None, mode: str, align_corners: bool, antialias: bool) -> AxisMap:
+    """How `interpolate` goes from `old` to `new` pixels along an axis; factor: the scale_factor that counts, None for new / old."""
+    # as in torch, where the size stays (except in two modes), or doubles with nearest, the factor does not count
+    stays = (new == old and mode != "nearest-exact" and (mode != "bicubic" or antialias)) or (new == 2 * old and mode == "nearest")
+    if align_corners and not mode.startswith("nearest"):
+        ratio = (old - 1) / (new - 1) if new > 1 else 0.0
     else:
-        factors = list(scale_factor) if isinstance(scale_factor, (tuple, list)) else [scale_factor] * 2
-    if len(factors) != 2 or any(f != int(f) or f < 1 for f in factors):
-        raise ValueError(f"interpolate: only whole factors are offered, got {factors} (input shape {tuple(input.shape)})")
-    return repeated(input, factors=tuple((2 + i, int(f)) for i, f in enumerate(factors) if f != 1))
+        ratio = old / new if factor is None or stays else 1.0 / factor
+    if mode == "area":
+        targets, sources, weights = _area(old, new)
+    elif (mode, antialias) in _FILTERS:
+        targets, sources, weights = _filtered(old, new, ratio, align_corners, *_FILTERS[mode, antialias], antialias)
+    else:
+        targets, sources, weights = _nearest(old, new, ratio, 0.5 if mode == "nearest-exact" else 0.0)
+    return AxisMap(axis, new, old, targets, sources, None if (weights == 1).all() else weights)
 
 
-# -- rearrange -------------------------------------------------------------------------------------------------------
+# -- interpolate -----------------------------------------------------------------------------------------------------
 
 
-def _groups_of(side: str, pattern: str) -> list[list[str]]:
-    """'b (h p) w' -> [['b'], ['h', 'p'], ['w']]; '1' and '()' become []."""
-    tokens = re.findall(r"\(([^()]*)\)|([^\s()]+)", side)
-    rest = re.sub(r"\([^()]*\)|[^\s()]+|\s", "", side)
-    groups = [inner.split() if single == "" else ([] if single == "1" else [single]) for inner, single in tokens]
-    names = [name for group in groups for name in group]
-    if rest or not all(name.isidentifier() for name in names) or len(set(names)) != len(names):
-        raise ValueError(f"rearrange: cannot read {side.strip()!r} in {pattern!r}; "
-                         "expected different names, single or in brackets, such as 'b c (h p) w'")
-    return groups
+def _for_each_axis(value, dims, name, kind, what):
+    """A number, or one for each spatial dimension, all above 0, as a tuple."""
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dims
+    if len(values) != dims or not all(isinstance(v, kind) and v > 0 for v in values):
+        raise ValueError(f"interpolate: {name}: expected {what} above 0, or {dims} of them, got {value!r}")
+    return values
 
 
-def rearrange(input, pattern: str, **sizes: int):
-    """Reorder, split and merge dimensions by name, in einops notation (Rogozhnikov, ICLR 2022).
+def interpolate(
+    input, size=None, scale_factor=None, mode: str = "nearest", align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None, antialias: bool = False,
+):
+    """Resize: (N, C, L), (N, C, H, W) or (N, C, D, H, W) to `size`, or to floor(scale_factor times the input's size).
 
-        rearrange(x, "b c (h p1) (w p2) -> b (c p1 p2) h w", p1=2, p2=2)          rearrange pooling: (N, C, H, W) -> (N, 4 C, H/2, W/2)
+    New pixel i lies at r (i + 1/2) - 1/2 among the old ones, r = 1 / scale_factor (old / new for a `size`, or with recompute_scale_factor);
+    with align_corners, at i (old - 1) / (new - 1). There the value is, from one axis to the next,
 
-    In brackets the last name varies fastest: "(h p)" and "(p h)" differ. Sizes that the shape does not tell are given by
-    name. Raises ValueError for a pattern that cannot be read, or that does not fit the shape.
+        linear, bilinear, trilinear   the line between the two neighbours
+        bicubic                       the cubic through four, of slope parameter -3/4 (Keys 1981)
+        nearest                       x[floor(r i)]; nearest-exact: x[floor(r (i + 1/2))], the nearest indeed
+        area                          the mean over the pixels that i covers, at least partly
+        lanczos                       sinc windowed by a sinc, radius 3; only with antialias
+
+    antialias (bilinear, bicubic, lanczos): downwards, the filter is stretched by r, so that every old pixel counts. size,
+    scale_factor: a number, or one for each spatial dimension. Raises ValueError or TypeError for what does not go together.
     """
-    sides = pattern.split("->")
-    if len(sides) != 2:
-        raise ValueError(f"rearrange: expected one '->' in {pattern!r}")
-    left, right = (_groups_of(side, pattern) for side in sides)
-    names = [name for group in left for name in group]
-    if sorted(names) != sorted(name for group in right for name in group):
-        raise ValueError(f"rearrange: both sides of {pattern!r} must have the same names")
-    if len(left) != len(input.shape):
-        raise ValueError(f"rearrange: {pattern!r} describes {len(left)} dimensions, the input has shape {tuple(input.shape)}")
-    if not set(sizes) <= set(names):
-        raise ValueError(f"rearrange: sizes for {sorted(set(sizes) - set(names))}, which {pattern!r} does not have")
-    known = dict(sizes)
-    for group, n in zip(left, input.shape):
-        missing = [name for name in group if name not in known]
-        product = math.prod(known[name] for name in group if name in known)
-        if len(missing) > 1 or product < 1 or n % product or (not missing and n != product):
-            raise ValueError(f"rearrange: a dimension of size {n} does not split into ({' '.join(group)}) with {known} "
-                             f"(input shape {tuple(input.shape)}, pattern {pattern!r})")
-        if missing:
-            known[missing[0]] = n // product
-    order = [names.index(name) for group in right for name in group]
-    split = reshape(input, [known[name] for name in names])
-    return reshape(permute(split, order), [math.prod(known[name] for name in group) for group in right])
+    shape = tuple(input.shape)
+    dims = len(shape) - 2
+    if mode not in _MODES:
+        raise ValueError(f"interpolate: mode {mode!r} is not offered; expected one of {', '.join(_MODES)}")
+    if len(shape) not in _MODES[mode]:
+        raise ValueError(f"interpolate: mode {mode!r} takes inputs of {' or '.join(map(str, _MODES[mode]))} dimensions, got shape {shape}; "
+                         "linear, bilinear, trilinear are one mode for (N, C, L), (N, C, H, W), (N, C, D, H, W)")
+    if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
+        raise ValueError(f"interpolate: align_corners={align_corners} has no meaning with mode {mode!r}; leave it out")
+    if antialias and (mode, True) not in _FILTERS:
+        raise ValueError(f"interpolate: antialias is offered for bilinear, bicubic and lanczos, got mode {mode!r}")
+    if mode == "lanczos" and (align_corners or not antialias):
+        raise ValueError("interpolate: mode 'lanczos' needs antialias=True and takes no align_corners")
+    if (size is None) == (scale_factor is None):
+        raise ValueError(f"interpolate: expected either size or scale_factor, got size={size!r}, scale_factor={scale_factor!r}")
+    if size is not None and recompute_scale_factor:
+        raise ValueError("interpolate: recompute_scale_factor has no meaning with a size; leave it out")
+    if not mode.startswith("nearest"):
+        must_be_real("interpolate", input=input)
+    if size is not None:
+        new = _for_each_axis(size, dims, "size", Integral, "an int")
+        factors = (None,) * dims
+    else:
+        factors = _for_each_axis(scale_factor, dims, "scale_factor", Real, "a number")
+        new = tuple(int(n * float(factor)) for n, factor in zip(shape[2:], factors))
+        factors = (None,) * dims if recompute_scale_factor or mode == "area" else tuple(map(float, factors))
+    if min(*shape[1:], *new) < 1:
+        raise ValueError(f"interpolate: from shape {shape} to spatial size {new}: only the batch may be empty")
+    maps = [axis_map(2 + i, n, int(m), factor, mode, bool(align_corners), bool(antialias))
+            for i, (n, m, factor) in enumerate(zip(shape[2:], new, factors))]
+    smallest_first = sorted(reversed(maps), key=lambda line: line.length / line.width)
+    return mapped(input, maps=tuple(line for line in smallest_first if not line.changes_nothing))
 
 
+# -- pixel shuffles --------------------------------------------------------------------------------------------------
+
+
+def _checked_shuffle(name, input, factor, factor_name):
+    """TypeError for a factor that is no int, ValueError for one below 1 or for an input without (C, H, W)."""
+    if not isinstance(factor, Integral):
+        raise TypeError(f"{name}: {factor_name}: expected an int, got {factor!r}")
+    if factor < 1 or len(input.shape) < 3:
+        raise ValueError(f"{name}: expected an input (..., C, H, W) and {factor_name} of at least 1, "
+                         f"got shape {tuple(input.shape)} and {factor}")
+
+
+def pixel_shuffle(input, upscale_factor: int):
+    """Channels become places: (..., C r^2, H, W) -> (..., C, H r, W r) for r = upscale_factor (Shi et al. 2016, Eq. 4).
+
+    Raises ValueError when the channels do not divide by r^2.
+    """
+    _checked_shuffle("pixel_shuffle", input, upscale_factor, "upscale_factor")
+    if input.shape[-3] % upscale_factor**2:
+        raise ValueError(f"pixel_shuffle: {input.shape[-3]} channels do not divide by upscale_factor^2 = {upscale_factor**2} "
+                         f"(input shape {tuple(input.shape)})")
+    return rearrange(input, "... (c p q) h w -> ... c (h p) (w q)", p=upscale_factor, q=upscale_factor)
+
+
+def pixel_unshuffle(input, downscale_factor: int):
+    """Places become channels: (..., C, H r, W r) -> (..., C r^2, H, W) for r = downscale_factor; the inverse of `pixel_shuffle`.
+
+    Raises ValueError when height or width do not divide by r.
+    """
+    _checked_shuffle("pixel_unshuffle", input, downscale_factor, "downscale_factor")
+    if any(n % downscale_factor for n in input.shape[-2:]):
+        raise ValueError(f"pixel_unshuffle: height and width do not divide by downscale_factor = {downscale_factor} "
+                         f"(input shape {tuple(input.shape)})")
+    return rearrange(input, "... c (h p) (w q) -> ... (c p q) h w", p=downscale_factor, q=downscale_factor)

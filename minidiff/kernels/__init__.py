@@ -8,6 +8,7 @@
     pooling.py        max pooling
     product.py        matrix products
     elementwise.py    sums and products of large arrays, and moving their elements
+    summation.py      sums over long axes that keep their digits
 
 Importing this package tells the operations about their kernels; a kernel answers NotImplemented to arrays that it does not take,
 and then the twin runs.
@@ -17,13 +18,14 @@ from minidiff.functional.activation import gelu_erf, gelu_tanh, silu
 from minidiff.functional.attention import attended
 from minidiff.functional.convolution import convolution as _convolution
 from minidiff.functional.convolution import convolution_input, convolution_weight
-from minidiff.functional.elementwise import add, mul
+from minidiff.functional.elementwise import mul, plus
 from minidiff.functional.linear import product as _product
 from minidiff.functional.normalization import grouped
-from minidiff.functional.resampling import pooled_max
+from minidiff.functional.pooling import pooled_max
+from minidiff.functional.reduction import total
 from minidiff.functional.shape import joined, reshaped
 
-from . import activation, attention, convolution, elementwise, normalization, pooling, product
+from . import activation, attention, convolution, elementwise, normalization, pooling, product, summation
 
 _convolution.kernel = convolution.convolve
 convolution_input.kernel = convolution.convolve_input
@@ -35,7 +37,8 @@ gelu_erf.kernel = activation.gelu_erf
 gelu_tanh.kernel = activation.gelu_tanh
 attended.kernel = attention.attention
 _product.kernel = product.matmul
-add.kernel = elementwise.add
+total.kernel = summation.total
+plus.kernel = elementwise.add
 mul.kernel = elementwise.mul
 reshaped.kernel = elementwise.merge_into_channels
 joined.kernel = elementwise.join_channels

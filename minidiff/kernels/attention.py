@@ -17,10 +17,12 @@ from .layout import takes
 BLOCK = 1 << 18  # elements of the weights that are worked on at once
 
 
-def _scores(q: np.ndarray, k: np.ndarray, scale: float) -> np.ndarray:
-    """q k^T scale, in this thread's buffer: (heads, L, E), (heads, S, E) -> (heads, L, S)."""
+def _scores(q: np.ndarray, k: np.ndarray, forbidden: np.ndarray | None, scale: float) -> np.ndarray:
+    """q k^T scale, -inf where forbidden, in this thread's buffer: (heads, L, E), (heads, S, E) -> (heads, L, S)."""
     s = scratch("scores", (*q.shape[:2], k.shape[1]), q.dtype)
     np.matmul(q * q.dtype.type(scale), k.transpose(0, 2, 1), out=s)  # scaling q is a pass over E columns instead of S
+    if forbidden is not None:
+        np.copyto(s, -np.inf, where=forbidden)
     return s
 
 
@@ -38,41 +40,48 @@ def _heads_last(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 class Attention:
-    """Forward and backward of softmax(Q K^T scale) V for (N, heads, L, E) arrays without a mask."""
+    """Forward and backward of softmax(Q K^T scale) V for (N, heads, L, E) arrays, without a mask or with one of booleans."""
 
     def forward(self, query: Any, key: Any, value: Any, mask: Any, *, scale: float) -> Any:
         """The result; and for the backward the inputs, the result and the logarithm of each softmax's denominator."""
-        if mask is not None or not takes(query, key, value) or query.ndim != 4 or not (query.size and key.size and value.size):
+        if not takes(query, key, value) or query.ndim != 4 or not (query.size and key.size and value.size):
+            return NotImplemented
+        if mask is not None and (type(mask) is not np.ndarray or mask.dtype != bool):
             return NotImplemented
         if not query.shape[:2] == key.shape[:2] == value.shape[:2]:
             return NotImplemented
         out = _heads_last((*query.shape[:3], value.shape[3]), query.dtype)
         log_sums = np.empty((*query.shape[:3], 1), query.dtype)
+        forbidden = None if mask is None else np.broadcast_to(~mask, (*query.shape[:3], key.shape[2]))
         blocks = _blocks(query, key)
 
         def block(index: int) -> None:
             at = blocks[index]
-            p = _scores(query[at], key[at], scale)
+            p = _scores(query[at], key[at], None if mask is None else forbidden[at], scale)
             peak = p.max(axis=2, keepdims=True)
+            if mask is not None:
+                np.maximum(peak, np.finfo(p.dtype).min, out=peak)  # a query that sees no key: all weights become exp(-inf)
             np.subtract(p, peak, out=p)
             np.exp(p, out=p)
             sums = p @ np.ones((p.shape[2], 1), p.dtype)
+            if mask is not None:
+                np.maximum(sums, 1.0, out=sums)
             np.matmul(p, value[at], out=out[at])
             np.divide(out[at], sums, out=out[at])  # dividing the result is a pass over E columns instead of S
             np.add(peak, np.log(sums), out=log_sums[at])
 
         parallel(block, len(blocks))
-        return out, (query, key, value, out, log_sums)
+        return out, (query, key, value, forbidden, out, log_sums)
 
     def backward(self, g: np.ndarray, saved: Any, needs: list[bool], *, scale: float) -> tuple[Any, ...]:
         """dV = P^T g,  dS = P * (g V^T - sum_j g o),  dQ = dS K scale,  dK = dS^T Q scale,  with P the weights and o the result."""
-        query, key, value, out, log_sums = saved
+        query, key, value, forbidden, out, log_sums = saved
         dq, dk, dv = (_heads_last(x.shape, x.dtype) for x in (query, key, value))
         blocks = _blocks(query, key)
 
         def block(index: int) -> None:
             at = blocks[index]
-            p = _scores(query[at], key[at], scale)
+            p = _scores(query[at], key[at], None if forbidden is None else forbidden[at], scale)
             np.subtract(p, log_sums[at], out=p)
             np.exp(p, out=p)
             np.matmul(p.transpose(0, 2, 1), g[at], out=dv[at])

@@ -1,11 +1,13 @@
-"""Two-dimensional convolution on the CPU: per block of images, lay the windows out as rows, then one matrix product.
+"""Convolution on the CPU: per block of images, lay the windows out as rows, then one matrix product for each group of channels.
 
 The readable twins are `_convolve`, `_convolve_input` and `_convolve_weight` in `minidiff.functional.convolution`. The rows of a block
 (im2col) stay in a core's cache, threads take shares of the blocks, and nothing larger than the result is ever allocated.
+In shapes, `size`, `out`, `kernel` stand for one number for each dimension, G for the groups, c and k for the channels of a group.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,70 +16,82 @@ from minidiff.backend import parallel, scratch
 
 from .layout import channels_first, channels_last, shares, takes
 
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]  # one for each dimension
 ACCUMULATORS = 8  # partial sums of a weight gradient
 
 
-def _fits(groups: int, *arrays: np.ndarray | None) -> bool:
-    return groups == 1 and takes(*arrays) and arrays[0].ndim == 4 and all(x is None or x.size for x in arrays)
+def _fits(*arrays: np.ndarray | None) -> bool:
+    return takes(*arrays) and all(x is None or x.size for x in arrays)
+
+
+def _by_group(x: np.ndarray, groups: int) -> np.ndarray:
+    """(n, *size, channels) -> (G, n size, channels / G), a view: the matrices of a product for each group."""
+    return x.reshape(-1, groups, x.shape[-1] // groups).transpose(1, 0, 2)
+
+
+def _matrices(weight: np.ndarray, groups: int) -> np.ndarray:
+    """(G k, c, *kernel) -> (G, k, kernel c)."""
+    return channels_last(weight).reshape(groups, weight.shape[0] // groups, -1)
 
 
 class _Windows:
-    """The windows of a block of images as rows: (n, H, W, C) -> (n out, kh kw C), in this thread's buffers.
+    """The windows of a block of images as rows: (n, *size, channels) -> (G, n out, kernel c), in this thread's buffers.
 
     Made once for all blocks of a share: the border of zeros is written once, each call only fills in the images.
     """
 
-    def __init__(self, count: int, x: np.ndarray, kernel: Pair, out: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
-        _, h, w, c = x.shape
-        (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
-        self.plain = kernel == stride == (1, 1) and padding == (0, 0) and out == (h, w)
+    def __init__(
+        self, images: int, x: np.ndarray, kernel: Sizes, out: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int,
+    ) -> None:
+        _, *size, channels = x.shape
+        self.groups = groups
+        self.plain = out == tuple(size) and max(kernel) == max(stride) == 1 and not any(padding)
         if self.plain:
             return
-        padded = scratch("padded", (count, h + 2 * ph, w + 2 * pw, c), x.dtype)
-        if ph or pw:
-            padded[:, :ph] = padded[:, ph + h:] = 0
-            padded[:, :, :pw] = padded[:, :, pw + w:] = 0
-        self.inside = padded[:, ph:h + ph, pw:w + pw]
-        self.rows = scratch("rows", (count, *out, *kernel, c), x.dtype)
-        s0, s1, s2, s3 = padded.strides
+        c = channels // groups
+        padded = scratch("padded", (images, *(n + 2 * p for n, p in zip(size, padding)), channels), x.dtype)
+        for axis, (n, p) in enumerate(zip(size, padding), 1):
+            along = padded.swapaxes(0, axis)
+            along[:p] = along[p + n:] = 0
+        self.inside = padded[(slice(None), *(slice(p, p + n) for n, p in zip(size, padding)))]
+        self.rows = scratch("rows", (images, *out, groups, *kernel, c), x.dtype)
+        image, *steps, item = padded.strides
         self.windows = np.lib.stride_tricks.as_strided(
-            padded, self.rows.shape, (s0, s1 * sh, s2 * sw, s1 * dh, s2 * dw, s3), writeable=False)
-        self.matrix = (out[0] * out[1], kernel[0] * kernel[1] * c)
+            padded, self.rows.shape,
+            (image, *(a * s for a, s in zip(steps, stride)), c * item, *(a * d for a, d in zip(steps, dilation)), item), writeable=False)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        n = len(x)
         if self.plain:
-            return x.reshape(-1, x.shape[3])
+            return _by_group(x, self.groups)
+        n = len(x)
         self.inside[:n] = x
         rows = self.rows[:n]
         np.copyto(rows, self.windows[:n])
-        pixels, width = self.matrix
-        return rows.reshape(n * pixels, width)
+        dims = self.inside.ndim - 2
+        return rows.reshape(math.prod(rows.shape[:1 + dims]), self.groups, -1).transpose(1, 0, 2)
 
 
-def _out_size(size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+def _out_size(size: Sizes, kernel: Sizes, stride: Sizes, padding: Sizes, dilation: Sizes) -> Sizes:
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation))
 
 
 def convolve(input: Any, weight: Any, bias: Any, *, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
     """Kernel of `functional.convolution.convolution`."""
-    if not _fits(groups, input, weight, bias):
+    if not _fits(input, weight, bias):
         return NotImplemented
     x = channels_last(input)
-    n, h, w, _ = x.shape
-    k = weight.shape[0]
-    kernel = tuple(weight.shape[2:])
-    out = _out_size((h, w), kernel, stride, padding, dilation)
-    matrix = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(-1, k)
-    result = np.empty((n, *out, k), x.dtype)
-    size, work = shares(n, out[0] * out[1] * matrix.nbytes // k)
+    n, *size, _ = x.shape
+    channels, _, *kernel = weight.shape
+    out = _out_size(size, kernel, stride, padding, dilation)
+    matrices = np.ascontiguousarray(_matrices(weight, groups).transpose(0, 2, 1))
+    result = np.empty((n, *out, channels), x.dtype)
+    images, work = shares(n, math.prod(out) * matrices.shape[1] * groups * x.itemsize)
 
     def share(index: int) -> None:
-        windows = _Windows(size, x, kernel, out, stride, padding, dilation)
+        windows = _Windows(images, x, kernel, out, stride, padding, dilation, groups)
         for part in work[index]:
-            target = result[part].reshape(-1, k)
-            np.matmul(windows(x[part]), matrix, out=target)
+            target = result[part]
+            np.matmul(windows(x[part]), matrices, out=_by_group(target, groups))
             if bias is not None:
                 np.add(target, bias, out=target)
 
@@ -91,74 +105,74 @@ def convolve_input(input: Any, weight: Any, bias: Any, *, stride: Any, padding: 
     At stride 1 it is the convolution with the kernel turned round, in and out exchanged. At other strides each pixel of the
     input spreads its window over the result.
     """
-    if not _fits(groups, input, weight, bias):
+    if not _fits(input, weight, bias):
         return NotImplemented
-    kernel = weight.shape[2:]
+    channels, c, *kernel = weight.shape
     turned = tuple(d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding))
-    if stride == (1, 1) and min(turned) >= 0 and _out_size(input.shape[2:], kernel, stride, turned, dilation) == tuple(size):
-        flipped = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
-        return convolve(input, flipped, bias, stride=stride, padding=turned, dilation=dilation, groups=1)
-    return _spread(channels_last(input), weight, bias, stride, padding, dilation, tuple(size))
+    if max(stride) == 1 and min(turned) >= 0 and _out_size(input.shape[2:], kernel, stride, turned, dilation) == tuple(size):
+        flipped = np.flip(weight, range(2, weight.ndim)).reshape(groups, channels // groups, c, *kernel).swapaxes(1, 2)
+        return convolve(input, flipped.reshape(groups * c, channels // groups, *kernel), bias,
+                        stride=stride, padding=turned, dilation=dilation, groups=groups)
+    return _spread(channels_last(input), weight, bias, stride, padding, dilation, groups, tuple(size))
 
 
 def _spread(
-    y: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, size: Pair,
+    y: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: Sizes, padding: Sizes, dilation: Sizes, groups: int, size: Sizes,
 ) -> np.ndarray:
-    n, h, w, k = y.shape
-    _, c, kh, kw = weight.shape
-    matrix = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(k, -1)
+    n, *out, _ = y.shape
+    _, c, *kernel = weight.shape
+    dims, pixels = len(out), math.prod(out)
+    matrices = _matrices(weight, groups)
+    width = matrices.shape[2]
     # what the windows reach, and what is asked for: either may be larger (a crop, output_padding)
-    reach = tuple((o - 1) * s + d * (t - 1) + 1 for o, s, d, t in zip((h, w), stride, dilation, (kh, kw)))
+    reach = tuple((o - 1) * s + d * (t - 1) + 1 for o, s, d, t in zip(out, stride, dilation, kernel))
     padded = tuple(max(r, m + 2 * p) for r, m, p in zip(reach, size, padding))
-    result = np.empty((n, *size, c), y.dtype)
-    images, work = shares(n, h * w * matrix.nbytes // k)
-    bias = np.zeros(c, y.dtype) if bias is None else bias
-    tiled = stride == (kh, kw) and dilation == (1, 1) and padding == (0, 0) and size == (h * kh, w * kw)  # windows side by side
-
-    def tile(index: int) -> None:
-        rows = scratch("rows", (images * h * w, kh * kw * c), y.dtype)
-        for part in work[index]:
-            count = part.stop - part.start
-            np.matmul(y[part].reshape(-1, k), matrix, out=rows[:count * h * w])
-            taps = rows[:count * h * w].reshape(count, h, w, kh, kw, c).transpose(0, 1, 3, 2, 4, 5)
-            np.add(taps, bias, out=result[part].reshape(count, h, kh, w, kw, c))
+    result = np.empty((n, *size, groups, c), y.dtype)
+    images, work = shares(n, pixels * groups * width * y.itemsize)
+    bias = np.zeros((groups, c), y.dtype) if bias is None else bias.reshape(groups, c)
+    side_by_side = stride == tuple(kernel) and max(dilation) == 1 and not any(padding) and size == reach
+    apart = [m for o, k in zip(out, kernel) for m in (o, k)]  # a result of windows side by side: (n, out, kernel, out, kernel, ..., G, c)
+    in_turn = [0, *(axis for i in range(dims) for axis in (1 + i, 2 + dims + i)), 1 + dims, 2 + 2 * dims]
+    inside = (slice(None), *(slice(p, p + m) for p, m in zip(padding, size)))
 
     def share(index: int) -> None:
-        rows = scratch("rows", (images * h * w, kh * kw * c), y.dtype)
-        image = scratch("padded", (images, *padded, c), y.dtype)
+        rows = scratch("rows", (images * pixels, groups * width), y.dtype)
+        image = None if side_by_side else scratch("padded", (images, *padded, groups, c), y.dtype)
         for part in work[index]:
             count = part.stop - part.start
+            columns = rows[:count * pixels]
+            np.matmul(_by_group(y[part], groups), matrices, out=_by_group(columns, groups))
+            columns = columns.reshape(count, *out, groups, *kernel, c)
+            if side_by_side:
+                np.add(columns.transpose(in_turn), bias, out=result[part].reshape(count, *apart, groups, c))
+                continue
             image[...] = 0
-            np.matmul(y[part].reshape(-1, k), matrix, out=rows[:count * h * w])
-            taps = rows[:count * h * w].reshape(count, h, w, kh, kw, c)
-            for i in range(kh):
-                for j in range(kw):
-                    top, left = i * dilation[0], j * dilation[1]
-                    image[:count, top:top + (h - 1) * stride[0] + 1:stride[0],
-                          left:left + (w - 1) * stride[1] + 1:stride[1]] += taps[:, :, :, i, j]
-            np.add(image[:count, padding[0]:padding[0] + size[0], padding[1]:padding[1] + size[1]], bias, out=result[part])
+            for tap in np.ndindex(*kernel):
+                place = (slice(i * d, i * d + (o - 1) * s + 1, s) for i, d, o, s in zip(tap, dilation, out, stride))
+                image[(slice(count), *place)] += columns[(..., *tap, slice(None))]
+            np.add(image[:count][inside], bias, out=result[part])
 
-    parallel(tile if tiled else share, len(work))
-    return channels_first(result)
+    parallel(share, len(work))
+    return channels_first(result.reshape(n, *size, groups * c))
 
 
 def convolve_weight(input: Any, output: Any, *, stride: Any, padding: Any, dilation: Any, groups: int, kernel: Any) -> Any:
     """Kernel of `functional.convolution.convolution_weight`: rows^T @ output, block by block, added up in a fixed order."""
-    if not _fits(groups, input, output):
+    if not _fits(input, output):
         return NotImplemented
     x, y = channels_last(input), channels_last(output)
-    n, h, w, k = y.shape
-    c = x.shape[3]
-    kernel = tuple(kernel)
-    width = kernel[0] * kernel[1] * c
-    size, work = shares(n, h * w * width * x.itemsize, ACCUMULATORS)
-    sums = np.empty((len(work), width, k), x.dtype)
+    n, *out, channels = y.shape
+    c, k = x.shape[-1] // groups, channels // groups
+    kernel, out = tuple(kernel), tuple(out)
+    width = math.prod(kernel) * c
+    images, work = shares(n, math.prod(out) * width * groups * x.itemsize, ACCUMULATORS)
+    sums = np.empty((len(work), groups, width, k), x.dtype)
 
     def share(index: int) -> None:
-        windows = _Windows(size, x, kernel, (h, w), stride, padding, dilation)
-        product = scratch("product", (width, k), x.dtype)
+        windows = _Windows(images, x, kernel, out, stride, padding, dilation, groups)
+        product = scratch("product", (groups, width, k), x.dtype)
         for number, part in enumerate(work[index]):
-            np.matmul(windows(x[part]).T, y[part].reshape(-1, k), out=product if number else sums[index])
+            np.matmul(windows(x[part]).swapaxes(1, 2), _by_group(y[part], groups), out=product if number else sums[index])
             if number:
                 np.add(sums[index], product, out=sums[index])
 
@@ -166,4 +180,4 @@ def convolve_weight(input: Any, output: Any, *, stride: Any, padding: Any, dilat
     total = sums[0]
     for part in sums[1:]:
         total += part
-    return total.reshape(*kernel, c, k).transpose(3, 2, 0, 1)
+    return channels_first(total.reshape(groups, width, k).swapaxes(1, 2).reshape(channels, *kernel, c))

@@ -23,7 +23,7 @@ def blockwise(ufunc: np.ufunc) -> Callable[[Any, Any], Any]:
     """The kernel of a function of two large arrays of one shape and one memory layout."""
 
     def kernel(input: Any, other: Any) -> Any:
-        if type(input) is not np.ndarray or input.size < 2 * LARGE or type(other) is not np.ndarray:
+        if type(other) is not np.ndarray or type(input) is not np.ndarray or input.size < 2 * LARGE:
             return NotImplemented
         if input.shape != other.shape or input.strides != other.strides or not takes(input, other):
             return NotImplemented

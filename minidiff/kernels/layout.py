@@ -15,13 +15,13 @@ FEWEST, MOST = 8, 64  # shares: enough for many cores, but not so many small one
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:
-    """(N, C, H, W) -> (N, H, W, C), contiguous; no copy if the memory is already so."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    """(N, C, *size) -> (N, *size, C), contiguous; no copy if the memory is already so."""
+    return np.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
 
 
 def channels_first(x: np.ndarray) -> np.ndarray:
-    """(N, H, W, C) -> (N, C, H, W), a view: only the face changes."""
-    return x.transpose(0, 3, 1, 2)
+    """(N, *size, C) -> (N, C, *size), a view: only the face changes."""
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
 def shares(count: int, bytes_per_image: int, most: int = MOST) -> tuple[int, list[list[slice]]]:

@@ -1,4 +1,4 @@
-"""GroupNorm on the CPU: a block of images at a time, all passes over it before the next.
+"""Normalization on the CPU: a block of images (GroupNorm) or rows (LayerNorm) at a time, all passes over it before the next.
 
 The readable twin is `grouped` in `minidiff.functional.normalization`. Sums over pixels are products with a vector of ones, which BLAS
 does three times as fast as `sum` does.
@@ -28,13 +28,11 @@ def _averages(pixels: int, c: int, num_groups: int, dtype: Any) -> tuple[np.ndar
     return np.ones((1, pixels), dtype), same / (pixels * (c // num_groups))
 
 
-class GroupNorm:
-    """Forward and backward of group normalization with per-channel weight and bias; see `functional.group_norm`."""
+class Images:
+    """Forward and backward for (N, C, H, W) with per-channel weight and bias; see `functional.group_norm`."""
 
     def forward(self, input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
         """The result, and what the backward needs: the input, and mean and 1 / standard deviation for each image and channel."""
-        if not takes(input, weight, bias) or input.ndim != 4 or not input.size:
-            return NotImplemented
         x = _pixels(input)
         n, pixels, c = x.shape
         ones, averages = _averages(pixels, c, num_groups, x.dtype)
@@ -95,4 +93,80 @@ class GroupNorm:
         return channels_first(dx.reshape(n, *g.shape[2:], c)), dweight, dbias
 
 
-group_norm = GroupNorm()
+class Rows:
+    """Forward and backward for (N, C) in one group, each row on its own, with per-column weight and bias; see `functional.layer_norm`."""
+
+    def forward(self, x: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
+        """The result, and what the backward needs: the input, and mean and 1 / standard deviation of each row."""
+        n, c = x.shape
+        out = np.empty((n, c), x.dtype)
+        means, factors = np.empty((n, 1), x.dtype), np.empty((n, 1), x.dtype)
+        blocks = even_blocks(n, BLOCK // c)
+
+        def block(index: int) -> None:
+            part = blocks[index]
+            target = out[part]
+            np.mean(x[part], axis=1, keepdims=True, out=means[part])
+            np.subtract(x[part], means[part], out=target)
+            factors[part, 0] = 1.0 / np.sqrt(np.einsum("nc,nc->n", target, target) / c + eps)
+            np.multiply(target, factors[part], out=target)
+            if weight is not None:
+                np.multiply(target, weight, out=target)
+            if bias is not None:
+                np.add(target, bias, out=target)
+
+        parallel(block, len(blocks))
+        return out, (x, weight, means, factors)
+
+    def backward(self, g: np.ndarray, saved: Any, needs: list[bool], *, num_groups: int, eps: float) -> tuple[Any, Any, Any]:
+        """dx = f (w g - mean(w g) - y mean(w g y)),  dweight = sum g y,  dbias = sum g, with y = f (x - m) and mean() over a row."""
+        x, weight, means, factors = saved
+        n, c = x.shape
+        dx = np.empty((n, c), x.dtype)
+        blocks = even_blocks(n, BLOCK // c)
+        sums = np.empty((2, len(blocks), c), x.dtype)
+
+        def block(index: int) -> None:
+            part = blocks[index]
+            target = dx[part]
+            y, ones = scratch("centred", target.shape, x.dtype), np.ones(len(target), x.dtype)
+            np.subtract(x[part], means[part], out=y)
+            np.multiply(y, factors[part], out=y)
+            np.multiply(g[part], y, out=target)
+            np.matmul(ones, target, out=sums[0, index])
+            np.matmul(ones, g[part], out=sums[1, index])
+            wg = g[part] if weight is None else np.multiply(g[part], weight, out=target)
+            mean_g, mean_gy = wg.mean(axis=1, keepdims=True), np.einsum("nc,nc->n", wg, y)[:, None] / c
+            np.multiply(y, mean_gy, out=y)
+            np.add(y, mean_g, out=y)
+            np.subtract(wg, y, out=target)
+            np.multiply(target, factors[part], out=target)
+
+        parallel(block, len(blocks))
+        dweight, dbias = (total if need else None for total, need in zip(sums.sum(1), needs[1:]))
+        return dx, dweight, dbias
+
+
+class Normalization:
+    """The kernel of `grouped`: by images or by rows."""
+
+    def forward(self, input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
+        """The result, and what the backward needs."""
+        if not takes(input, weight, bias) or not input.size:
+            return NotImplemented
+        if input.ndim == 4:
+            kernel = images
+        elif input.ndim == 2 and num_groups == 1:
+            kernel = rows
+        else:
+            return NotImplemented
+        out, saved = kernel.forward(input, weight, bias, num_groups=num_groups, eps=eps)
+        return out, (kernel, saved)
+
+    def backward(self, g: np.ndarray, saved: Any, needs: list[bool], *, num_groups: int, eps: float) -> tuple[Any, Any, Any]:
+        """The gradients of input, weight and bias."""
+        kernel, saved = saved
+        return kernel.backward(g, saved, needs, num_groups=num_groups, eps=eps)
+
+
+images, rows, group_norm = Images(), Rows(), Normalization()

@@ -1,9 +1,32 @@
-"""Modules: functions that own parameters. `module.py` has `Module`, `layers.py` the layers, each thin over `minidiff.functional`."""
+"""Modules: functions that own parameters, each thin over `minidiff.functional`. Names, arguments, parameters, layouts and initial values
+are those of `torch.nn`; `generator=` draws initial values and dropout, and without one they differ from run to run.
 
-from .layers import Conv2d, ConvTranspose2d, Dropout, Embedding, Function, GroupNorm, Linear
-from .module import Module, ModuleList, Parameter, Sequential, generator_or_fresh
+    module.py          `Module`, `Parameter`: what is owned, and by which names it is found
+    containers.py      modules in a row, by name, beside a shortcut
+    init.py            initial values
+    linear.py, convolution.py, normalization.py     layers with parameters
+    stateless.py       layers without: activations, pooling, padding, losses ... as a table; dropout
+    attention.py, transformer.py
+    summary.py         `summary`: what a network is made of, and what it costs
+    utils.py           the length of all gradients together
+"""
+
+from . import functional, init, utils
+from .attention import *
+from .containers import ModuleDict, ModuleList, ResidualBlock, Sequential
+from .convolution import *
+from .linear import *
+from .module import Module, Parameter, generator_or_fresh
+from .normalization import *
+from .stateless import *
+from .summary import summary
+from .transformer import *
+
+from . import attention, convolution, linear, normalization, stateless, transformer  # isort: skip
 
 __all__ = [
-    "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Function", "GroupNorm", "Linear", "Module", "ModuleList", "Parameter",
-    "Sequential", "generator_or_fresh",
+    "Module", "ModuleDict", "ModuleList", "Parameter", "ResidualBlock", "Sequential", "functional", "generator_or_fresh", "init", "summary",
+    "utils",
 ]
+for _file in (attention, convolution, linear, normalization, stateless, transformer):
+    __all__ += _file.__all__

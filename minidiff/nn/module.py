@@ -1,10 +1,14 @@
-"""`Module` and `Parameter`: functions that own numbers to be learned, and the names by which those numbers are found."""
+"""`Module` and `Parameter`: functions that own numbers, and the names by which those numbers are found.
+
+A module is a plain object: what it owns are its attributes. Parameters are learned; buffers (`register_buffer`) are kept beside them,
+such as running means. Names are torch's: the path of attributes, such as `down_blocks.0.norm1.weight`. Read `containers.py` next.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,12 +18,25 @@ from minidiff.random import Generator
 
 
 class Parameter(Tensor):
-    """A Tensor that a Module owns and an optimizer changes. The optimizer is the only one who writes into its `data`."""
+    """A Tensor that a Module owns and an optimizer changes: whoever changes it gives it a new `data`.
+
+    data: an array or a Tensor. requires_grad=False: it keeps its value. Raises TypeError unless it is floating point.
+    """
 
     __slots__ = ()
 
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, requires_grad=True)
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad=requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"
+
+
+class LoadedKeys(NamedTuple):
+    """What `Module.load_state_dict(strict=False)` found no place or no value for."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 
 def generator_or_fresh(generator: Generator | None) -> Generator:
@@ -30,7 +47,7 @@ def generator_or_fresh(generator: Generator | None) -> Generator:
 class Module:
     """A function with parameters. Subclasses set parameters and modules as attributes and define `forward`.
 
-    Names are torch's: a parameter's name is the path of attributes that leads to it, such as `down_blocks.0.norm1.weight`.
+    `super().__init__()` may be called and need not be.
     """
 
     training = True
@@ -42,66 +59,192 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) for the modules directly inside, in the order in which they were set."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
+    # -- what it owns ------------------------------------------------------------------------------------------------
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Set the attribute `name` to a parameter, or to None: a place that is left empty. The same as assigning it."""
+        if param is not None and not isinstance(param, Parameter):
+            raise TypeError(f"register_parameter: expected a Parameter or None, got {type(param).__name__}")
+        self._set(name, param)
+
+    def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
+        """Set the attribute `name` to a Tensor that is no parameter, but moves with the module.
+
+        persistent: whether it is in `state_dict`. tensor: a Tensor, an array, or None. Raises as `add_module` does.
+        """
+        self._set(name, tensor if tensor is None else Tensor(tensor))
+        vars(self).setdefault("_buffers", {})[name] = persistent
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Set the attribute `name` to a module. Raises ValueError for a name that is taken, empty or has a dot, TypeError for no module."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: expected a Module for {name!r}, got {type(module).__name__}")
+        self._set(name, module)
+
+    def _set(self, name: str, value: Any) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{type(self).__name__}: {name!r} cannot be a name: expected a text without dots, since they make the paths")
+        if hasattr(self, name) and not isinstance(vars(self).get(name, ""), (Module, Tensor, type(None))):
+            raise ValueError(f"{type(self).__name__}: {name!r} is already the name of something else; choose another")
+        setattr(self, name, value)
+
+    def _parameters_here(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Parameter))
+
+    def _buffers_here(self, persistent: bool = False) -> Iterator[tuple[str, Tensor]]:
+        for name, kept in vars(self).get("_buffers", {}).items():
+            value = vars(self).get(name)
+            if value is not None and (kept or not persistent):
+                if not isinstance(value, Tensor):
+                    raise TypeError(f"{type(self).__name__}: the buffer {name} became a {type(value).__name__}; set it to a Tensor")
                 yield name, value
 
+    def _state_here(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self._parameters_here()
+        yield from self._buffers_here(persistent=True)
+
+    def _walk(self, here: Callable[[Module], Iterator[tuple[str, Any]]], prefix: str, recurse: bool = True) -> Iterator[tuple[str, Any]]:
+        """(path, value) for what `here` finds in this module and in all inside it, under each of their names."""
+        dot = f"{prefix}." if prefix else ""
+        for name, value in here(self):
+            yield dot + name, value
+        if recurse:
+            for name, child in self.named_children():
+                yield from child._walk(here, dot + name)
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter) for all parameters, each once, in the order in which they were set. recurse=False: only its own."""
+        return once(self._walk(Module._parameters_here, prefix, recurse))
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, in the order of `named_parameters`."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """(path, buffer) for all buffers, each once."""
+        return once(self._walk(Module._buffers_here, prefix, recurse))
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers, in the order of `named_buffers`."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) for the modules directly inside, in the order in which they were set."""
+        return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly inside, each once."""
+        return (child for _, child in once(self.named_children()))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """(path, module) for this module (its path is the prefix) and all inside it, each once, depth first."""
+        def paths(path: str, module: Module) -> Iterator[tuple[str, Module]]:
+            yield path, module
+            for name, child in module.named_children():
+                yield from paths(f"{path}.{name}" if path else name, child)
+
+        return once(paths(prefix, self))
+
     def modules(self) -> Iterator[Module]:
-        """This module and all inside it, depth first."""
-        yield self
-        for _, child in self.named_children():
-            yield from child.modules()
+        """This module and all inside it, in the order of `named_modules`."""
+        return (module for _, module in self.named_modules())
 
-    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
-        """(name, parameter) for all parameters, each once, in the order in which they were set."""
-        seen: set[int] = set()
-        for name, parameter in self._walk(prefix):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield name, parameter
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path, such as "encoder.0". AttributeError that says where the path ends if there is none."""
+        module: Any = self
+        for name in filter(None, target.split(".")):
+            inside = dict(module.named_children())
+            if name not in inside:
+                raise AttributeError(f"get_submodule: no {name!r} on the path {target!r}: {type(module).__name__} has "
+                                     f"{', '.join(inside) or 'no modules'}")
+            module = inside[name]
+        return module
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, Parameter]]:
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                yield prefix + name, value
-        for name, child in self.named_children():
-            yield from child._walk(f"{prefix}{name}.")
+    def count_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.size for parameter in self.parameters())
 
-    def parameters(self) -> Iterator[Parameter]:
-        """All parameters, each once, in the order of `named_parameters`."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+    # -- weights in and out ------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """name -> array (on the module's device; not a copy) for every parameter, shared ones under each of their names."""
-        return {name: parameter.data for name, parameter in self._walk("")}
+        """path -> array (on the module's device; not a copy) for every parameter and persistent buffer, under each of their names."""
+        return {name: tensor.data for name, tensor in self._walk(Module._state_here, "")}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the values of all parameters from name -> array; they are copied, converted to each parameter's dtype and device.
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadedKeys:
+        """Take the values of all parameters and buffers from path -> array; they are copied, converted to each one's dtype and device.
 
-        Raises ValueError that lists names that are missing, unexpected or of the wrong shape; then nothing has been changed.
+        Values: arrays, Tensors, or tensors of another library (PyTorch's weights go in as they are). strict=False: names that are
+        missing or unexpected are passed over, and returned. Raises ValueError that lists names that are missing, unexpected or
+        of the wrong shape; then nothing has been changed.
         """
-        own = dict(self._walk(""))
-        problems = [f"missing {name}" for name in own if name not in state]
-        problems += [f"unexpected {name}" for name in state if name not in own]
-        problems += [
-            f"{name} has shape {tuple(state[name].shape)}, expected {parameter.shape}"
-            for name, parameter in own.items() if name in state and tuple(state[name].shape) != parameter.shape
-        ]
+        own = dict(self._walk(Module._state_here, ""))
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        values = {}
+        for name in own:
+            if name in state_dict:
+                try:
+                    values[name] = backend.to_numpy(state_dict[name])
+                except TypeError as error:
+                    raise TypeError(f"load_state_dict: {name}: {error}") from None
+        problems = [f"missing {name}" for name in missing] + [f"unexpected {name}" for name in unexpected] if strict else []
+        problems += [f"{name} has shape {value.shape}, expected {own[name].shape}"
+                     for name, value in values.items() if value.shape != own[name].shape]
         if problems:
             shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
             raise ValueError(f"load_state_dict: the weights are not of this {type(self).__name__}: {shown}")
-        for name, parameter in own.items():
-            values = backend.to_numpy(state[name]).astype(parameter.dtype)
-            parameter.data = backend.asarray(values, parameter.device)
+        for name, value in values.items():
+            own[name].data = backend.asarray(value.astype(own[name].dtype), own[name].device)
+        return LoadedKeys(missing, unexpected)
 
-    def to(self, device: str | None = None, dtype: Any = None) -> Module:
-        """Move all parameters to a device ('cpu', 'cuda') or dtype; returns the module. DeviceError if it is not there."""
+    # -- all at once -------------------------------------------------------------------------------------------------
+
+    def apply(self, fn: Callable[[Module], Any]) -> Module:
+        """fn(module) for every module inside, then for this one; returns the module. For initial values: see `nn.init`."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def to(self, device: Any = None, dtype: Any = None) -> Module:
+        """Move parameters and buffers to a device ('cpu', 'cuda'), floating-point ones to a dtype; returns the module.
+
+        A dtype may come first: to("float64"), to(np.float16). Gradients are forgotten. Raises DeviceError for a device that is not
+        there, TypeError for a dtype that is not floating point.
+        """
+        if device is not None and (not isinstance(device, str) or device in ("float16", "float32", "float64")):
+            device, dtype = None, device
+        if dtype is not None and np.dtype(dtype).kind != "f":
+            raise TypeError(f"to: dtype {np.dtype(dtype)}; a module can be float16, float32 or float64")
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.data = backend.asarray(tensor.data, device, np.dtype(dtype) if dtype is not None and tensor.dtype.kind == "f" else None)
+            tensor.grad = None
+        return self
+
+    def cpu(self) -> Module:
+        """to("cpu")."""
+        return self.to("cpu")
+
+    def cuda(self) -> Module:
+        """to("cuda")."""
+        return self.to("cuda")
+
+    def half(self) -> Module:
+        """to(dtype="float16")."""
+        return self.to(dtype=np.float16)
+
+    def float(self) -> Module:
+        """to(dtype="float32")."""
+        return self.to(dtype=np.float32)
+
+    def double(self) -> Module:
+        """to(dtype="float64")."""
+        return self.to(dtype=np.float64)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Whether gradients are wanted for the parameters: False freezes them; returns the module."""
         for parameter in self.parameters():
-            parameter.data = backend.asarray(parameter.data, device, None if dtype is None else np.dtype(dtype))
-            parameter.grad = None
+            parameter.requires_grad = requires_grad
         return self
 
     def train(self, mode: bool = True) -> Module:
@@ -114,45 +257,31 @@ class Module:
         """Switch to evaluation; returns the module."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters. ValueError for set_to_none=False, which is not offered."""
+        if not set_to_none:
+            raise ValueError("zero_grad: set_to_none=False is not offered: a gradient that is forgotten is None")
         for parameter in self.parameters():
             parameter.grad = None
 
-    def count_parameters(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.size for parameter in self.parameters())
+    # -- how it looks ------------------------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands in the brackets when the module is printed: the options of a layer."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra, children = self.extra_repr(), list(self.named_children())
+        if not children:
+            return f"{type(self).__name__}({extra})"
+        lines = [extra] * bool(extra) + [f"({name}): {child!r}" for name, child in children]
+        return "\n  ".join([f"{type(self).__name__}(", *"\n".join(lines).split("\n")]) + "\n)"
 
 
-class ModuleList(Module):
-    """Modules in a row, named 0, 1, 2 ...; what is done with them is up to the owner."""
-
-    def __init__(self, modules: Any = ()) -> None:
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> None:
-        """Put a module at the end."""
-        setattr(self, str(len(self)), module)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self.named_children())
-
-    def __iter__(self) -> Iterator[Module]:
-        return (child for _, child in self.named_children())
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
-
-
-class Sequential(ModuleList):
-    """Modules applied one after the other."""
-
-    def __init__(self, *modules: Module) -> None:
-        super().__init__(modules)
-
-    def forward(self, x: Any) -> Any:
-        """f_n(... f_2(f_1(x)))."""
-        for module in self:
-            x = module(x)
-        return x
+def once(pairs: Iterator[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The pairs whose value has not come before."""
+    seen: set[int] = set()
+    for name, value in pairs:
+        if id(value) not in seen:
+            seen.add(id(value))
+            yield name, value

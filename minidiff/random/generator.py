@@ -4,6 +4,7 @@ Stands on `philox.py` for the words and on `backend` for the array library. Noth
 else.
 """
 
+import copy
 import math
 import operator
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..backend import get_library
 from .philox import COUNTER_PERIOD, WORD_PERIOD, WORDS_PER_BLOCK, pieces_of_words
+from .replay import note
 
 ALGORITHM = "Philox4x64-10"
 
@@ -90,6 +92,10 @@ class Generator:
             if np.all(ascending[:-1] < ascending[1:]):
                 return order.astype(np.int64, copy=False)
 
+    def __deepcopy__(self, memo: dict) -> "Generator":
+        """A stream of its own at the same place: what a copied model draws from."""
+        return copy.copy(self)
+
     def get_state(self) -> dict:
         """The place in the stream, in strings, which JSON keeps exactly: {"algorithm", "key": two words, "counter"}.
 
@@ -125,6 +131,7 @@ class Generator:
 
     def _words(self, xp, count: int):
         """The next `count` words in pieces, rounded up to whole blocks; the counter moves behind them."""
+        note(self)
         blocks = -(-count // WORDS_PER_BLOCK)
         pieces = pieces_of_words(xp, self._key, self._counter, blocks * WORDS_PER_BLOCK)
         self._counter = (self._counter + blocks) % COUNTER_PERIOD

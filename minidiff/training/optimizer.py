@@ -1,7 +1,7 @@
 """AdamW, gradient clipping, and the learning rate of a step.
 
 Each works on all parameters at once, laid end to end (`flat.py`), and in place, since nothing else may hold a second copy of a
-model. Read `ema.py` next.
+model. `minidiff.optim` has the same update for one parameter after the other, with torch's interface. Read `ema.py` next.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from minidiff import backend
+from minidiff.nn.utils import clip_factor
+from minidiff.optim import adam_update, check_setting
 from minidiff.training.flat import FlatParameters, block_count, by_blocks
 
 LR_SCHEDULES = ("constant", "linear", "cosine")
@@ -33,11 +35,8 @@ class AdamW:
         self, parameters: FlatParameters, learning_rate: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        for name, value in {"learning_rate": learning_rate, "eps": eps, "weight_decay": weight_decay}.items():
-            if not 0 <= value < math.inf:
-                raise ValueError(f"AdamW: {name}={value}; expected a finite number of at least 0")
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"AdamW: betas={betas}; expected two numbers in [0, 1)")
+        for name, value in {"learning_rate": learning_rate, "eps": eps, "weight_decay": weight_decay, "betas": betas}.items():
+            check_setting("AdamW", name, value)
         self.parameters, self.learning_rate, self.betas, self.eps, self.weight_decay = parameters, learning_rate, betas, eps, weight_decay
         xp = backend.array_module(parameters.data)
         self.first_moment, self.second_moment = xp.zeros_like(parameters.data), xp.zeros_like(parameters.data)
@@ -47,25 +46,11 @@ class AdamW:
         """Change the parameters by their gradient (P,). learning_rate: of this step, if not the one given at the beginning."""
         lr = self.learning_rate if learning_rate is None else learning_rate
         self.step_count += 1
-        beta1, beta2 = self.betas
-        correction1, correction2 = 1 - beta1**self.step_count, 1 - beta2**self.step_count
         xp = backend.array_module(gradient)
 
         def update(index: int, scratch: Any, theta: Any, m: Any, v: Any, g: Any) -> None:
             theta *= 1 - lr * self.weight_decay
-            xp.subtract(g, m, out=scratch)
-            scratch *= 1 - beta1
-            m += scratch                                    # beta1 m + (1 - beta1) g
-            xp.multiply(g, g, out=scratch)
-            scratch *= 1 - beta2
-            v *= beta2
-            v += scratch                                    # beta2 v + (1 - beta2) g^2
-            xp.sqrt(v, out=scratch)
-            scratch /= math.sqrt(correction2)
-            scratch += self.eps                             # sqrt(v^) + eps
-            xp.divide(m, scratch, out=scratch)
-            scratch *= lr / correction1
-            theta -= scratch                                # lr m^ / (sqrt(v^) + eps)
+            adam_update(xp, theta, m, v, g, scratch, step=self.step_count, lr=lr, betas=self.betas, eps=self.eps)
 
         by_blocks(update, self.parameters.data, self.first_moment, self.second_moment, gradient)
 
@@ -82,7 +67,7 @@ def clip_grad_norm(gradient: Any, max_norm: float) -> Any:
         raise ValueError(f"clip_grad_norm: max_norm={max_norm}; expected a number above 0")
     norm = global_norm(gradient)
     if max_norm < math.inf:
-        factor = (max_norm / (norm + 1e-6)).clip(None, 1.0).astype(gradient.dtype)
+        factor = clip_factor(norm, max_norm).astype(gradient.dtype)
         xp = backend.array_module(gradient)
         by_blocks(lambda index, scratch, g: xp.multiply(g, factor, out=g), gradient)
     return norm

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidiff import bench
-from minidiff.bench import items, machine, report, timing
+from minidiff.bench import item, items, machine, operations, report, timing
 from minidiff.bench.sides import Ours, Torch
 from minidiff.cli import main
 
@@ -35,7 +35,7 @@ def test_a_quick_run_measures_every_item(no_torch, capsys, tmp_path):
     assert main(["bench", "--quick", "--json", str(tmp_path / "figures.json")]) == 0
     out, err = capsys.readouterr()
     header, rows = table(out)
-    names = [item.name for item in items.items(quick=True)]
+    names = [one.name for one in items.items(quick=True)]
     assert header == ["item", "minidiff", "rate (of the best)", "peak memory", "repetitions"]
     assert [row[0] for row in rows] == names
     assert all(len(row) == len(header) and row[1] for row in rows)
@@ -66,9 +66,9 @@ def test_with_torch_there_is_a_ratio(capsys):
 def test_both_sides_of_an_operation_compute_the_same():
     """The same drawn inputs on both sides give the same results, so that the same thing is timed (float32, 1e-5)."""
     pytest.importorskip("torch")
-    for name in items.OPERATIONS:
-        item = items.operation_item(name, (2, 64, 4, 4), backward=False, memory=False)
-        ours, theirs = (item.build(side, item.batch)() for side in (Ours.name, Torch.name))
+    for name in operations.OPERATIONS:
+        measured = operations.operation_item(name, (2, 64, 4, 4), backward=False, memory=False)
+        ours, theirs = (measured.build(side, measured.batch)() for side in (Ours.name, Torch.name))
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=0, atol=1e-5 * np.abs(theirs.numpy()).max(), err_msg=name)
 
 
@@ -88,9 +88,9 @@ def test_steps_take_turns_and_the_first_of_each_slice_does_not_count():
 
 
 def row(ours=(2.0,), theirs=(1.0,), flop=None, growth=(0, 0)):
-    item = items.Item("x", build=lambda side, batch: lambda: None, flop=flop)
+    measured = item.Item("x", build=lambda side, batch: lambda: None, flop=flop)
     sides = ("minidiff", "PyTorch")
-    return report.Row(item, {s: timing.Times(t) for s, t in zip(sides, (ours, theirs))},
+    return report.Row(measured, {s: timing.Times(t) for s, t in zip(sides, (ours, theirs))},
                       {s: {"growth": g, "process": g} for s, g in zip(sides, growth)})
 
 
@@ -104,15 +104,15 @@ def test_ratios_are_ours_over_theirs():
 
 def test_the_flop_of_a_convolution_are_two_for_each_product():
     """Counted by brute force: for each output element, one product and one sum for each input channel and tap."""
-    item = items.operation_item("conv2d 3x3", (2, 3, 4, 5), backward=False, memory=False)
-    assert item.flop == sum(2 * 3 * 3 * 3 for _ in range(2 * 3 * 4 * 5))
+    measured = operations.operation_item("conv2d 3x3", (2, 3, 4, 5), backward=False, memory=False)
+    assert measured.flop == sum(2 * 3 * 3 * 3 for _ in range(2 * 3 * 4 * 5))
 
 
 HOLDS_64_MIB = """
 import numpy as np
-from minidiff.bench import items, memory
+from minidiff.bench import item, memory
 build = lambda side, batch: lambda: np.ones(batch * 2**20, np.uint8).sum()
-memory.items = lambda quick: [items.Item("big", build, batch=64)]
+memory.items = lambda quick: [item.Item("big", build, batch=64)]
 print(memory._measure("big", "minidiff", 1, True)["growth"] if memory._resident() else "unknown")
 """
 

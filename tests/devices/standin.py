@@ -286,7 +286,7 @@ class ndarray:
     def __setitem__(self, index, value):
         parts, value = _index(index), _operand(value)
         _count_masks(parts)
-        if any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts):
+        if any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts) and np.ndim(value):
             places = np.arange(self.size).reshape(self.shape)[parts]
             if np.unique(places).size < places.size:
                 raise IndexError(
@@ -371,10 +371,10 @@ for _line in METHODS.strip().split("\n"):
 
 ELEMENTWISE = {
     "x, /": """
-        abs absolute cbrt ceil conj cos cosh exp exp2 expm1 floor invert isfinite isinf isnan log log10 log1p log2
+        abs absolute arccos arcsin arctan cbrt ceil conj cos cosh exp exp2 expm1 floor invert isfinite isinf isnan log log10 log1p log2
         logical_not negative reciprocal rint sign sin sinh sqrt square tan tanh trunc""",
     "x1, x2, /": """
-        add bitwise_and bitwise_or bitwise_xor copysign divide equal floor_divide fmax fmin greater greater_equal hypot
+        add arctan2 bitwise_and bitwise_or bitwise_xor copysign divide equal floor_divide fmax fmin fmod greater greater_equal hypot
         ldexp left_shift less less_equal logaddexp logical_and logical_or logical_xor maximum minimum mod multiply
         nextafter not_equal power remainder right_shift subtract true_divide""",
 }

@@ -8,8 +8,6 @@ with the truth.
 import contextlib
 import operator
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ import standin
 
 from minidiff import backend, diffusion, nn, training
 from minidiff import functional as F
-from minidiff.autograd import Tensor, check_gradients, grad, tensor
+from minidiff.autograd import Tensor, check_gradients, tensor
 from minidiff.data import Dataset
 from minidiff.models import Classifier, UNet, preset
 from minidiff.random import Generator
@@ -60,178 +58,7 @@ def assert_close(found, expected, tolerance=1e-10):
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
 
 
-# -- every function of minidiff.functional ---------------------------------------------------------------------------
-
-
-@dataclass
-class Case:
-    """A call of one function.
-
-    call: takes arrays of these shapes (which are differentiated), then the constants. positive: only positive numbers.
-    stops: how often the host has to see a value in the call, and in the call with its first and second derivatives.
-    """
-
-    call: Callable
-    shapes: list
-    constants: tuple = ()
-    positive: bool = False
-    stops: tuple[int, int] = (0, 0)
-
-    def inputs(self, rng):
-        """Float64 arrays on the host."""
-        values = [rng.standard_normal(shape) for shape in self.shapes]
-        return [np.abs(v) + 0.1 for v in values] if self.positive else values
-
-
-IMAGE, KERNEL = (2, 4, 6, 5), (6, 4, 3, 3)
-LABELS = np.array([2, 0, 2])
-PAIRS = np.array([[0, 2], [1, 1], [3, 0]])
-MASK = np.arange(12).reshape(3, 4) % 3 > 0
-
-CASES = {
-    "abs": Case(F.abs, [(3, 4)]),
-    "add": Case(F.add, [(3, 4), (4,)]),
-    "amax": Case(lambda x: F.amax(x, (0, 2)), [(2, 3, 4)]),
-    "amin": Case(lambda x: F.amin(x, 1, keepdim=True), [(2, 3, 4)]),
-    "argmax": Case(lambda x: F.argmax(x, 1), [(3, 4)]),
-    "avg_pool2d": Case(lambda x: F.avg_pool2d(x, 3, 2, 1), [IMAGE]),
-    "cat": Case(lambda x, y: F.cat([x, y, x], 1), [(2, 3), (2, 1)]),
-    "chunk": Case(lambda x: F.chunk(x, 2, 1)[1], [(2, 5)]),
-    "clamp": Case(lambda x: F.clamp(x, min=-0.5, max=0.7), [(3, 4)]),
-    "clamp, one side": Case(lambda x: F.clamp(x, min=-0.5), [(3, 4)]),
-    "conv2d": Case(lambda x, w, b: F.conv2d(x, w, b, padding=1), [IMAGE, KERNEL, (6,)]),
-    "conv2d, strided": Case(lambda x, w: F.conv2d(x, w, None, (2, 1), (0, 1), (1, 2)), [IMAGE, KERNEL]),
-    "conv2d, grouped": Case(lambda x, w, b: F.conv2d(x, w, b, groups=2), [IMAGE, (6, 2, 3, 3), (6,)]),
-    "conv_transpose2d": Case(lambda x, w, b: F.conv_transpose2d(x, w, b, 2, 1, 1), [IMAGE, (4, 3, 3, 3), (3,)]),
-    "conv_transpose2d, grouped": Case(lambda x, w: F.conv_transpose2d(x, w, groups=2), [IMAGE, (4, 3, 2, 2)]),
-    "cos": Case(F.cos, [(3, 4)]),
-    "cross_entropy": Case(F.cross_entropy, [(3, 4)], (LABELS,)),
-    "div": Case(F.div, [(3, 4), (3, 1)], positive=True),
-    "dropout": Case(lambda x: F.dropout(x, 0.3, generator=Generator(7, backend.device_of(x))), [(3, 40)]),
-    "dropout, drawn on the host": Case(lambda x: F.dropout(x, 0.3, generator=Generator(7)), [(3, 40)]),
-    "embedding": Case(lambda w, i: F.embedding(i, w), [(5, 3)], (LABELS,)),
-    "embedding, indices on the host": Case(lambda w: F.embedding(LABELS, w), [(5, 3)]),
-    "erf": Case(F.erf, [(3, 4)]),
-    "exp": Case(F.exp, [(3, 4)]),
-    "expand": Case(lambda x: F.expand(x, (2, 3, -1)), [(3, 1)]),
-    "flatten": Case(lambda x: F.flatten(x, 1), [(2, 3, 4)]),
-    "flip": Case(lambda x: F.flip(x, (0, -1)), [(2, 3, 4)]),
-    "gather": Case(lambda x, i: F.gather(x, 1, i), [(3, 4)], (PAIRS.reshape(3, 2),)),
-    "gelu": Case(F.gelu, [(3, 4)]),
-    "gelu, tanh": Case(lambda x: F.gelu(x, "tanh"), [(3, 4)]),
-    "getitem": Case(lambda x: F.getitem(x, (slice(None, None, -1), None, ..., 1)), [(3, 2, 4)]),
-    "getitem, an index array": Case(F.getitem, [(4, 3)], (PAIRS,)),
-    "getitem, an index array of the host": Case(lambda x: F.getitem(x, (slice(None), PAIRS)), [(2, 4)]),
-    "getitem, a mask": Case(F.getitem, [(3, 4)], (MASK,), stops=(1, 2)),  # how many elements it picks decides the shape
-    "group_norm": Case(lambda x, w, b: F.group_norm(x, 2, w, b), [IMAGE, (4,), (4,)]),
-    "interpolate": Case(lambda x: F.interpolate(x, scale_factor=2), [IMAGE]),
-    "linear": Case(F.linear, [(2, 3, 4), (5, 4), (5,)]),
-    "log": Case(F.log, [(3, 4)], positive=True),
-    "log_softmax": Case(lambda x: F.log_softmax(x, 1), [(3, 4)]),
-    "logsumexp": Case(lambda x: F.logsumexp(x, (0, 1)), [(2, 3, 4)]),
-    "matmul": Case(F.matmul, [(2, 3, 4), (4, 5)]),
-    "matmul, vectors": Case(F.matmul, [(4,), (4,)]),
-    "max_pool2d": Case(lambda x: F.max_pool2d(x, 3, 2, 1), [IMAGE]),
-    "maximum": Case(F.maximum, [(3, 4), (4,)]),
-    "mean": Case(lambda x: F.mean(x, 1), [(2, 3, 4)]),
-    "minimum": Case(F.minimum, [(3, 4), (4,)]),
-    "mse_loss": Case(F.mse_loss, [(3, 4), (3, 4)]),
-    "mul": Case(F.mul, [(3, 4), (4,)]),
-    "neg": Case(F.neg, [(3, 4)]),
-    "one_hot": Case(lambda x, i: x * F.one_hot(i, 4), [(4,)], (LABELS,), stops=(2, 2)),  # least and greatest class
-    "pad": Case(lambda x: F.pad(x, (1, 2, -1, 0), value=0.5), [IMAGE]),
-    "permute": Case(lambda x: F.permute(x, (2, 0, 1)), [(2, 3, 4)]),
-    "pow": Case(lambda x: F.pow(x, 3), [(3, 4)]),
-    "pow, a fraction": Case(lambda x: F.pow(x, -0.5), [(3, 4)], positive=True),
-    "rearrange": Case(lambda x: F.rearrange(x, "n c (h p) w -> n (c p) w h", p=2), [IMAGE]),
-    "relu": Case(F.relu, [(3, 4)]),
-    "reshape": Case(lambda x: F.reshape(x, (4, -1)), [(2, 3, 4)]),
-    "scaled_dot_product_attention": Case(F.scaled_dot_product_attention, [(2, 3, 4), (2, 5, 4), (2, 5, 6)]),
-    "scaled_dot_product_attention, masked": Case(
-        F.scaled_dot_product_attention, [(2, 3, 4), (2, 4, 4), (2, 4, 6)], (MASK,)),
-    "sigmoid": Case(F.sigmoid, [(3, 4)]),
-    "silu": Case(F.silu, [(3, 4)]),
-    "sin": Case(F.sin, [(3, 4)]),
-    "softmax": Case(lambda x: F.softmax(x, 1), [(3, 4)]),
-    "split": Case(lambda x: F.split(x, (1, 3), 1)[1], [(3, 4)]),
-    "sqrt": Case(F.sqrt, [(3, 4)], positive=True),
-    "squeeze": Case(F.squeeze, [(3, 1, 4)]),
-    "stack": Case(lambda x, y: F.stack([x, y], 1), [(3, 4), (3, 4)]),
-    "std": Case(lambda x: F.std(x, 1), [(3, 4)]),
-    "sub": Case(F.sub, [(3, 4), (4,)]),
-    "sum": Case(F.sum, [(3, 4)]),
-    "tanh": Case(F.tanh, [(3, 4)]),
-    "transpose": Case(lambda x: F.transpose(x, 0, 1), [(3, 4)]),
-    "unsqueeze": Case(lambda x: F.unsqueeze(x, 1), [(3, 4)]),
-    "var": Case(lambda x: F.var(x, (0, 2)), [(2, 3, 4)]),
-    "where": Case(lambda x, y, mask: F.where(mask, x, y), [(3, 4), (4,)], (MASK,)),
-}  # fmt: skip
-HOST_FUNCTIONS = {"timestep_embedding"}  # computes float64 tables on the host, whatever it is given
-
-each_case = pytest.mark.parametrize("name", CASES)
-
-
-def test_every_public_function_has_a_case(device):
-    """No function is forgotten when one is added."""
-    assert {name.partition(",")[0] for name in CASES} | HOST_FUNCTIONS == set(F.__all__)
-
-
-@each_case
-def test_values_are_those_of_the_cpu(name, device, rng):
-    """The same call on arrays of both devices; arrays give arrays, without a look at a value."""
-    case = CASES[name]
-    inputs = case.inputs(rng)
-    expected = case.call(*inputs, *case.constants)
-    arguments = [backend.asarray(x, device) for x in (*inputs, *case.constants)]
-    with transfers_to_the_host(case.stops[0], device):
-        out = case.call(*arguments)
-    assert not isinstance(out, Tensor)
-    assert_on(device, out)
-    assert_close(out, expected)
-
-
-def weighted_sum(outputs):
-    """One number of one or several results, with weights that no symmetry cancels."""
-    total = 0.0
-    for out in outputs:
-        weights = np.cos(1.0 + 1.7 * np.arange(out.size)).reshape(out.shape)
-        total = total + (out * backend.asarray(weights, out.device)).sum()
-    return total
-
-
-def derivatives(case, device, inputs):
-    """The first derivatives of a weighted sum of the result, and the derivatives of a weighted sum of those."""
-    tensors = [tensor(x, requires_grad=True, device=device) for x in inputs]
-    constants = [backend.asarray(x, device) for x in case.constants]
-    first = grad(weighted_sum([case.call(*tensors, *constants)]), tensors, create_graph=True)
-    linear = sum((x * 0.0).sum() for x in tensors)  # a linear function's gradient does not depend on its input
-    return first + grad(weighted_sum(first) + linear, tensors)
-
-
-@each_case
-def test_derivatives_are_those_of_the_cpu(name, device, rng):
-    """First and second, of all inputs; the whole walk stays on the device."""
-    case = CASES[name]
-    if name == "argmax":
-        pytest.skip("a position has no derivative")
-    inputs = case.inputs(rng)
-    expected = derivatives(case, "cpu", inputs)
-    with transfers_to_the_host(case.stops[1], device):
-        found = derivatives(case, device, inputs)
-    for f, e in zip(found, expected, strict=True):
-        assert_on(device, f)
-        assert_close(f, e)
-
-
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if len(case.shapes) > 1])
-def test_arrays_of_two_devices_are_refused(name, device, rng):
-    """Each input in turn is left on the CPU: the error is ours and says what to do, from the depths of any function."""
-    case = CASES[name]
-    inputs = case.inputs(rng)
-    for left in range(len(inputs)):
-        mixed = [tensor(x, device="cpu" if i == left else device) for i, x in enumerate(inputs)]
-        with pytest.raises(backend.DeviceError, match="two devices in one operation"):
-            case.call(*mixed, *[backend.asarray(x, device) for x in case.constants])
+# -- operators and numbers --------------------------------------------------------------------------------------------
 
 
 OPERATORS = {

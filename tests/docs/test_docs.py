@@ -78,14 +78,14 @@ def run(page: Path) -> list[tuple[Block, str, str]]:
         code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")  # so that a traceback names the line of the page
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(code, namespace)
-        if following is not None and following.language == "text" and not following.before.strip():
+        if following is not None and following.language in ("text", "mermaid") and not following.before.strip():
             claims.append((block, following.text, printed.getvalue()))
     return claims
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monkeypatch):
-    """Every python block, in order, in one namespace, in an empty folder; a text block directly below is its output."""
+    """Every python block, in order, in one namespace, in an empty folder; a text or mermaid block directly below is its output."""
     monkeypatch.chdir(tmp_path)
     try:
         for block, said, printed in run(page):
@@ -142,7 +142,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_fence_has_a_known_language(page):
     """So that no code escapes the tests because its block is not called python or sh."""
-    assert {block.language for block in blocks_of(page)} <= {"python", "sh", "text", "json"}
+    assert {block.language for block in blocks_of(page)} <= {"python", "sh", "text", "json", "mermaid"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

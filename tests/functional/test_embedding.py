@@ -1,4 +1,4 @@
-"""Embeddings, one-hot vectors, time sinusoids and dropout."""
+"""Embeddings, one-hot vectors and time sinusoids."""
 
 import math
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from minidiff import functional as F
 from minidiff.autograd import grad, tensor
-from minidiff.random import Generator
 
 
 def test_rows_asked_for_twice_add_up():
@@ -20,6 +19,18 @@ def test_rows_asked_for_twice_add_up():
     for place in np.ndindex(index.shape):
         np.testing.assert_array_equal(out.data[place], weight.data[index[place]])
     np.testing.assert_array_equal(grad(out.sum(), weight).data[:, 0], [1, 3, 0, 2])
+
+
+@pytest.mark.parametrize("padding", [1, -3])
+def test_the_row_for_padding_gets_no_gradient(padding):
+    """Row 1 of 4, also counted from the end; its values are there all the same. Nor has it a second derivative."""
+    weight = tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    index = np.array([[1, 1, 3], [0, 1, 3]])
+    out = F.embedding(index, weight, padding_idx=padding)
+    np.testing.assert_array_equal(out.data, weight.data[index])
+    slope = grad((out * out * out).sum(), weight, create_graph=True)
+    np.testing.assert_array_equal(slope.data, 3 * weight.data ** 2 * np.array([[1.0], [0], [0], [2]]))
+    np.testing.assert_array_equal(grad(slope.sum(), weight).data, 6 * weight.data * np.array([[1.0], [0], [0], [2]]))
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5))
@@ -58,44 +69,18 @@ def test_the_two_conventions_are_different_functions():
     assert 1.5 < np.abs(ours - swapped).max() < 2.0
 
 
-# -- dropout ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_dropout_keeps_the_mean(p):
-    """Of 10^5 elements a binomial number survives; a count more than 5.5 deviations off happens once in 2.6e7 runs."""
-    n = 100_000
-    y = F.dropout(np.ones(n, np.float32), p, generator=Generator(int(np.random.default_rng().integers(2**31))))
-    assert y.dtype == np.float32
-    assert set(np.unique(y)) == {0.0, np.float32(1.0 / (1.0 - p))}
-    assert abs(np.count_nonzero(y) - n * (1 - p)) < 5.5 * math.sqrt(n * p * (1 - p))
-
-
-def test_dropout_multiplies_gradients_by_the_same_mask():
-    """What was dropped gets no gradient; the same generator drops the same."""
-    x = tensor(np.linspace(1, 2, 50), requires_grad=True)
-    y = F.dropout(x, 0.5, generator=Generator(3))
-    np.testing.assert_allclose(grad(y.sum(), x).data, y.data / x.data, rtol=1e-14)
-    np.testing.assert_array_equal(F.dropout(x, 0.5, generator=Generator(3)).data, y.data)
-
-
-def test_dropout_can_do_nothing_or_everything():
-    """p = 0 and evaluation need no generator and are the identity; p = 1 leaves zeros."""
-    x = np.ones(5)
-    assert F.dropout(x, 0.0) is x and F.dropout(x, 0.5, training=False) is x
-    assert not F.dropout(x, 1.0, generator=Generator(0)).any()
-
-
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: F.embedding(np.array([0.5]), np.ones((2, 3))), TypeError, "expected integers, got float64"),
     (lambda: F.embedding(np.array([2]), np.ones((2, 3))), IndexError, "indices from 2 to 2; the table has rows 0 to 1"),
     (lambda: F.embedding(np.array([-1]), np.ones((2, 3))), IndexError, "indices from -1"),
+    (lambda: F.embedding(np.array([0]), np.ones(3)), ValueError, r"weight of shape \(3,\); expected \(rows, D\)"),
+    (lambda: F.embedding(np.array([0]), np.ones((2, 3)), 2), ValueError, "padding_idx=2; the table has rows 0 to 1"),
+    (lambda: F.one_hot(np.array([], int)), ValueError, "one_hot: num_classes=-1 for values from 0 to -1"),
+    (lambda: F.one_hot(np.array([0]), -2), ValueError, "num_classes=-2"),
     (lambda: F.one_hot(np.array([0, 3]), 3), IndexError, "values from 0 to 3 with num_classes=3"),
     (lambda: F.one_hot(np.array([0.5]), 3), TypeError, "one_hot: expected integers, got float64"),
     (lambda: F.timestep_embedding(np.array([0]), 1), ValueError, "dim=1 is too small"),
     (lambda: F.timestep_embedding(np.array([0]), 2, downscale_freq_shift=1.0), ValueError, "too small"),
-    (lambda: F.dropout(np.ones(3), 1.5, generator=Generator(0)), ValueError, "expected a probability"),
-    (lambda: F.dropout(np.ones(3), 0.5), ValueError, "needs generator="),
 ])
 def test_bad_arguments_are_refused(call, error, message):
     """One clear error each."""

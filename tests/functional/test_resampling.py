@@ -1,150 +1,261 @@
-"""Pooling, interpolation and rearranging: nested loops, adjoints, the worked numbers of the course, errors."""
+"""Interpolation: pixel by pixel from the definition of each mode, and the laws of resampling. Pixel shuffles. Errors."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from operations.resampling import interpolations
 
 from minidiff import functional as F
-from minidiff.autograd import check_gradients, grad, tensor
+from minidiff.autograd import grad, tensor
+from minidiff.functional.resampling import axis_map
 
-pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))
-
-
-@st.composite
-def poolings(draw):
-    """An image and a window that fits."""
-    kernel, stride = draw(pairs(1, 4)), draw(pairs(1, 3))
-    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    size = [draw(st.integers(max(1, k - 2 * p), 7)) for k, p in zip(kernel, padding)]
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    return rng.normal(size=(draw(st.integers(0, 2)), draw(st.integers(1, 2)), *size)) - 2, kernel, stride, padding
+LINEAR = ("linear", "bilinear", "trilinear")
+FAMILIES = [(family, False) for family in ("nearest", "nearest-exact", "linear", "cubic", "area")]
+FAMILIES += [("linear", True), ("cubic", True), ("lanczos", True)]
+KINDS = [(family, by_size, antialias) for family, antialias in FAMILIES for by_size in (True, False)]
 
 
-def windows(x, kernel, stride, padding):
-    """(place of the result, elements of the window inside the image, their places), one window after the other."""
-    n, c, *size = x.shape
-    out = [(s + 2 * p - k) // t + 1 for s, p, k, t in zip(size, padding, kernel, stride)]
-    for i, ch, p, q in itertools.product(range(n), range(c), *map(range, out)):
-        top, left = p * stride[0] - padding[0], q * stride[1] - padding[1]
-        places = [(i, ch, r, s) for r in range(top, top + kernel[0]) for s in range(left, left + kernel[1])
-                  if 0 <= r < size[0] and 0 <= s < size[1]]
-        yield (i, ch, p, q), places
+# -- one new pixel on one axis, as a sum of old ones -----------------------------------------------------------------
 
 
-@given(poolings())
-def test_pooling_is_its_definition(example):
-    """Windows one by one: the largest inside the image; the sum inside, divided by the whole window. Gradients too."""
-    image, kernel, stride, padding = example
-    x = tensor(image, requires_grad=True)
-    largest, average = F.max_pool2d(x, kernel, stride, padding), F.avg_pool2d(x, kernel, stride, padding)
-    assert largest.shape == average.shape
-    to_largest, to_all = np.zeros(image.shape), np.zeros(image.shape)
-    count = 0
-    for place, sources in windows(image, kernel, stride, padding):
-        best = max(sources, key=lambda source: image[source])
-        assert largest.data[place] == image[best]
-        assert average.data[place] == pytest.approx(sum(image[s] for s in sources) / np.prod(kernel), rel=1e-12)
-        to_largest[best] += 1
-        for source in sources:
-            to_all[source] += 1 / np.prod(kernel)
-        count += 1
-    assert count == largest.size
-    np.testing.assert_array_equal(grad(largest.sum(), x).data, to_largest)
-    np.testing.assert_allclose(grad(average.sum(), x).data, to_all, rtol=1e-12)
+def tent(d):
+    return max(0.0, 1 - abs(d))
 
 
-def test_the_first_of_equal_maxima_gets_the_gradient():
-    """As in torch, and unlike amax."""
-    x = tensor(np.ones((1, 1, 2, 4)), requires_grad=True)
-    np.testing.assert_array_equal(grad(F.max_pool2d(x, 2).sum(), x).data[0, 0], [[1, 0, 1, 0], [0, 0, 0, 0]])
+def cubic(d, a):
+    d = abs(d)
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
 
 
-def test_the_window_is_the_default_stride():
-    """Also for a pair."""
-    x = np.arange(36.0).reshape(1, 1, 6, 6)
-    for pool in (F.max_pool2d, F.avg_pool2d):
-        np.testing.assert_array_equal(pool(x, (3, 2)), pool(x, (3, 2), (3, 2)))
-    assert F.avg_pool2d(x, 6).item() == x.mean()
+def lanczos(d):
+    sinc = lambda t: math.sin(math.pi * t) / (math.pi * t) if t else 1.0
+    return sinc(d) * sinc(d / 3) if abs(d) < 3 else 0.0
 
 
-# -- interpolation ---------------------------------------------------------------------------------------------------
+def shares(i, old, new, factor, mode, align_corners, antialias):
+    """{old pixel: weight} of new pixel i."""
+    if mode == "area":
+        covered = range(math.floor(i * old / new), math.ceil((i + 1) * old / new))
+        return {k: 1 / len(covered) for k in covered}
+    ratio = old / new if factor is None else 1 / factor
+    if (new == old and (mode in (*LINEAR, "nearest") or antialias)) or (new == 2 * old and mode == "nearest"):
+        ratio = old / new
+    if mode.startswith("nearest"):
+        return {min(int(i * ratio + 1e-7 if mode == "nearest" else (i + 0.5) * ratio + 1e-7), old - 1): 1.0}
+    if align_corners:
+        ratio = (old - 1) / (new - 1) if new > 1 else 0.0
+    if antialias:
+        stretch = max(1.0, ratio)
+        weight = {"bilinear": tent, "bicubic": lambda d: cubic(d, -0.5), "lanczos": lanczos}[mode]
+        found = {k: weight((k + 0.5 - ratio * (i + 0.5)) / stretch) for k in range(old)}
+        return {k: w / sum(found.values()) for k, w in found.items()}
+    centre = i * ratio if align_corners else (i + 0.5) * ratio - 0.5
+    found = dict.fromkeys(range(old), 0.0)
+    for k in range(math.floor(centre) - 3, math.floor(centre) + 4):
+        found[min(max(k, 0), old - 1)] += tent(k - centre) if mode in LINEAR else cubic(k - centre, -0.75)
+    return found
 
 
-@given(pairs(1, 3), pairs(1, 4), st.booleans())
-def test_nearest_neighbours_are_floors(factors, size, by_size):
-    """y[p, q] = x[floor(p / f), floor(q / f)], place by place, given as sizes or as factors."""
-    x = np.arange(2.0 * size[0] * size[1]).reshape(1, 2, *size)
-    target = tuple(n * f for n, f in zip(size, factors))
-    y = F.interpolate(x, size=target) if by_size else F.interpolate(x, scale_factor=factors)
-    assert y.shape == (1, 2, *target)
-    for n, c, p, q in np.ndindex(y.shape):
-        assert y[n, c, p, q] == x[n, c, p * size[0] // target[0], q * size[1] // target[1]]
+def read(call):
+    """(input, new sizes, factors that count, mode, align_corners, antialias), whichever way the call is written."""
+    names = ("input", "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor", "antialias")
+    options = dict(zip(names, call.args)) | call.kwargs
+    x, size, factor = options["input"], options.get("size"), options.get("scale_factor")
+    each = lambda value: tuple(value) if isinstance(value, (tuple, list)) else (value,) * (x.ndim - 2)
+    new = each(size) if size is not None else tuple(int(n * f) for n, f in zip(x.shape[2:], each(factor)))
+    counts = each(None) if size is not None or options.get("recompute_scale_factor") else each(factor)
+    return x, new, counts, options.get("mode", "nearest"), bool(options.get("align_corners")), options.get("antialias", False)
 
 
-@given(pairs(1, 3), pairs(1, 4))
-def test_interpolation_and_its_gradient_are_adjoint(factors, size):
-    """<up(x), y> = <x, up^T(y)>, and up^T is the average pooling times the number of copies."""
-    x = tensor(np.sin(np.arange(2.0 * size[0] * size[1])).reshape(2, 1, *size), requires_grad=True)
-    up = F.interpolate(x, scale_factor=factors)
-    y = np.cos(np.arange(up.size)).reshape(up.shape)
-    back = grad(up, x, y).data
-    assert np.vdot(up.data, y) == pytest.approx(np.vdot(x.data, back), rel=1e-12, abs=1e-12)
-    np.testing.assert_allclose(back, F.avg_pool2d(y, factors) * np.prod(factors), atol=1e-13)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_every_new_pixel_is_the_sum_that_its_mode_says(kind, data):
+    """Pixel by pixel, axis by axis in plain Python; the gradient goes back along the same weights."""
+    call = data.draw(interpolations(*kind))
+    x, new, factors, mode, align_corners, antialias = read(call)
+    weights = [[shares(i, old, n, factor, mode, align_corners, antialias) for i in range(n)]
+               for old, n, factor in zip(x.shape[2:], new, factors)]
+    leaf = tensor(x, requires_grad=True)
+    y = F.interpolate(*(leaf if a is x else a for a in call.args), **{k: leaf if v is x else v for k, v in call.kwargs.items()})
+    assert y.shape == (*x.shape[:2], *new)
+    seed = np.cos(np.arange(y.data.size)).reshape(y.shape)
+    back = np.zeros(x.shape)
+    for place in itertools.product(*map(range, new)):
+        value = np.zeros(x.shape[:2])
+        for sources in itertools.product(*(weights[axis][i].items() for axis, i in enumerate(place))):
+            weight = math.prod(w for _, w in sources)
+            source = (..., *(k for k, _ in sources))
+            value += weight * x[source]
+            back[source] += weight * seed[(..., *place)]
+        np.testing.assert_allclose(y.data[(..., *place)], value, atol=1e-11)
+    np.testing.assert_allclose(grad(y, leaf, seed).data, back, atol=1e-11)
 
 
-# -- rearrange -------------------------------------------------------------------------------------------------------
+# -- laws ------------------------------------------------------------------------------------------------------------
+
+axes = st.tuples(st.integers(1, 12), st.one_of(st.integers(1, 30), st.floats(0.1, 4))).map(  # (old, new, factor or None)
+    lambda pair: (*pair, None) if isinstance(pair[1], int) else (pair[0], max(1, int(pair[0] * pair[1])), max(pair[1], 1 / pair[0])))
+MODES = [("nearest", False), ("nearest-exact", False), ("area", False), ("linear", False), ("bicubic", False), ("bilinear", True),
+         ("bicubic", True), ("lanczos", True)]
 
 
-SIXTEEN = np.arange(1.0, 17.0).reshape(1, 4, 4)
+def matrix(mode, antialias, old, new, factor=None, align_corners=False):
+    """The map along one axis, as a dense matrix."""
+    line = axis_map(0, old, new, factor, mode, align_corners, antialias)
+    dense = np.zeros((new, old))
+    np.add.at(dense, (line.targets, line.sources), 1.0 if line.weights is None else line.weights)
+    return dense
 
 
-def test_the_worked_rearrange_pooling_of_the_course():
-    """1..16 in a square become four channels of neighbours' places."""
-    y = F.rearrange(SIXTEEN, "c (h p1) (w p2) -> (c p1 p2) h w", p1=2, p2=2)
-    assert y.reshape(4, 4).tolist() == [[1, 3, 9, 11], [2, 4, 10, 12], [5, 7, 13, 15], [6, 8, 14, 16]]
+@pytest.mark.parametrize(("mode", "antialias"), MODES)
+@given(axis=axes, align_corners=st.booleans())
+def test_weights_add_up_to_one(mode, antialias, axis, align_corners):
+    """A constant image stays the same constant."""
+    np.testing.assert_allclose(matrix(mode, antialias, *axis, align_corners).sum(1), 1.0, atol=1e-12)
 
 
-def test_the_order_in_brackets_matters():
-    """(h p1) takes neighbours, (p1 h) takes halves."""
-    neighbours = F.rearrange(SIXTEEN, "c (h p1) w -> p1 c h w", p1=2)
-    halves = F.rearrange(SIXTEEN, "c (p1 h) w -> p1 c h w", p1=2)
-    np.testing.assert_array_equal(neighbours[0, 0], SIXTEEN[0, ::2])
-    np.testing.assert_array_equal(halves[0, 0], SIXTEEN[0, :2])
+@given(axis=axes, slope=st.floats(-3, 3), start=st.floats(-3, 3))
+def test_linear_interpolation_keeps_straight_lines_straight(axis, slope, start):
+    """With align_corners from the first pixel to the last; without, between the centres of the outer pixels."""
+    old, new, _ = axis
+    x = (start + slope * np.arange(old))[None, None]
+    np.testing.assert_allclose(F.interpolate(x, size=new, mode="linear", align_corners=True)[0, 0],
+                               np.linspace(x[0, 0, 0], x[0, 0, -1], new), atol=1e-12)
+    centres = (np.arange(new) + 0.5) * old / new - 0.5
+    np.testing.assert_allclose(F.interpolate(x, size=new, mode="linear")[0, 0], start + slope * np.clip(centres, 0, old - 1), atol=1e-12)
 
 
-@given(pairs(1, 3), pairs(1, 3), st.integers(1, 3), st.integers(0, 2))
-def test_rearrange_pooling_moves_each_pixel_where_it_says(patches, cells, channels, batch):
-    """Pixel by pixel; and back by the pattern turned round."""
-    (p1, p2), (h, w) = patches, cells
-    x = np.arange(1.0 * batch * channels * h * p1 * w * p2).reshape(batch, channels, h * p1, w * p2)
-    there = F.rearrange(x, "b c (h p1) (w p2) -> b (c p1 p2) h w", p1=p1, p2=p2)
-    for b, c, i, u, j, v in np.ndindex(batch, channels, h, p1, w, p2):
-        assert there[b, (c * p1 + u) * p2 + v, i, j] == x[b, c, i * p1 + u, j * p2 + v]
-    back = F.rearrange(there, "b (c p1 p2) h w -> b c (h p1) (w p2)", p1=p1, p2=p2, c=channels)
-    np.testing.assert_array_equal(back, x)
+@pytest.mark.parametrize(("mode", "antialias"), [m for m in MODES if not m[0].startswith("nearest")])
+@given(axis=axes, align_corners=st.booleans())
+def test_a_mirrored_image_gives_a_mirrored_result(mode, antialias, axis, align_corners):
+    """No side is preferred, by any mode but the nearest, which rounds downwards."""
+    old, new, _ = axis
+    align_corners = align_corners and new > 1 and not antialias  # a single corner is the first; antialiased, torch does not align
+    found = matrix(mode, antialias, old, new, None, align_corners)
+    np.testing.assert_allclose(found, found[::-1, ::-1], atol=1e-12)
 
 
-@given(st.permutations("abc"), st.integers(0, 2), st.data())
-def test_any_rearrangement_is_a_permutation_of_names(order, cut, data):
-    """Split into three names, permute, merge two: against an index by name. Its gradient moves back."""
-    sizes = {name: data.draw(st.integers(1, 3)) for name in "abc"}
-    x = np.arange(float(np.prod(list(sizes.values())))).reshape(sizes["a"] * sizes["b"], sizes["c"])
-    right = f"{order[0]} ({order[1]} {order[2]}) 1" if cut else f"({order[0]} {order[1]}) {order[2]} ()"
-    y = F.rearrange(tensor(x), f"(a b) c -> {right}", a=sizes["a"]).data
-    flat = y.reshape([sizes[name] for name in order])
-    for place in itertools.product(*(range(sizes[name]) for name in order)):
-        at = dict(zip(order, place))
-        assert flat[place] == x[at["a"] * sizes["b"] + at["b"], at["c"]]
-    split = [sizes[name] for name in order]
-    assert y.shape == ((split[0], split[1] * split[2], 1) if cut else (split[0] * split[1], split[2], 1))
+@given(st.integers(2, 12), st.integers(1, 4), st.sampled_from([m for m in MODES if m[0] not in ("area", "nearest") and not m[1]]))
+def test_interpolation_goes_through_the_old_pixels(old, whole, mode):
+    """With corners aligned and a whole number of steps between, and at any odd factor without."""
+    name, _ = mode
+    if name in ("linear", "bicubic"):
+        np.testing.assert_allclose(matrix(name, False, old, (old - 1) * whole + 1, None, True)[::whole], np.eye(old), atol=1e-12)
+    odd = 2 * whole - 1
+    np.testing.assert_allclose(matrix(name, False, old, odd * old)[whole - 1::odd], np.eye(old), atol=1e-12)
 
 
-def test_rearranging_has_the_gradient_of_a_move():
-    """Finite differences."""
-    check_gradients(lambda x: F.rearrange(x, "(a b) c -> c (b a)", a=2) ** 2, [np.arange(12.0).reshape(4, 3)])
+@pytest.mark.parametrize(("mode", "antialias"), MODES)
+def test_the_same_size_changes_nothing(mode, antialias):
+    """Exactly, except for the rounding of sin(pi k)."""
+    for old in range(1, 9):
+        np.testing.assert_allclose(matrix(mode, antialias, old, old), np.eye(old), atol=1e-15)
+
+
+@given(st.integers(1, 60), st.integers(1, 130))
+@example(2, 98)
+@example(21, 77)
+def test_nearest_neighbours_are_exact(old, new):
+    """floor(i old / new) and floor((2 i + 1) old / (2 new)) in whole numbers; PyTorch's float32 misses a few, such as 20 of 2 -> 41."""
+    for mode, places in (("nearest", [i * old // new for i in range(new)]),
+                         ("nearest-exact", [(2 * i + 1) * old // (2 * new) for i in range(new)])):
+        np.testing.assert_array_equal(axis_map(0, old, new, None, mode, False, False).sources, places)
+
+
+def test_a_factor_that_keeps_or_doubles_the_size_does_that():
+    """As in torch for images: 5 pixels by 1.1 stay these 5, 4 by 2.2 are each of them twice. nearest-exact follows the factor."""
+    x = np.arange(20.0)[None, None, None]
+    for old, factor in ((5, 1.1), (4, 2.2), (20, 1.04)):
+        part, times = x[..., :old], int(factor)
+        np.testing.assert_array_equal(F.interpolate(part, scale_factor=(1, factor)), part.repeat(times, -1))
+        assert F.interpolate(part, scale_factor=(1, factor), recompute_scale_factor=True).tolist() == part.repeat(times, -1).tolist()
+    assert F.interpolate(x, scale_factor=(1, 1.04), mode="nearest-exact")[..., -1] == 18
+    np.testing.assert_array_equal(F.interpolate(x[:, 0, :, :5], scale_factor=1.1, mode="linear"), x[:, 0, :, :5])
+
+
+def test_decimal_factors_meet_the_pixels_that_they_mean():
+    """0.07 and 1 / 0.07 are no binary numbers, but 35 / 0.07 is pixel 500, not 499."""
+    for factor, step in ((0.07, 7), (0.13, 13), (0.7, 7), (1 / 3, 1)):
+        y = F.interpolate(np.arange(1000.0)[None, None], scale_factor=factor)[0, 0]
+        np.testing.assert_array_equal(y[::step], np.round(np.arange(0, len(y), step) / factor))
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3))
+def test_whole_factors_repeat_and_average(h, up, w, across):
+    """nearest repeats each pixel; area takes the mean of them; one undoes the other."""
+    x = np.sin(np.arange(2.0 * h * w)).reshape(1, 2, h, w)
+    large = F.interpolate(x, scale_factor=(up, across))
+    np.testing.assert_array_equal(large, x.repeat(up, 2).repeat(across, 3))
+    np.testing.assert_allclose(F.interpolate(large, size=(h, w), mode="area"), x, atol=1e-15)
+    np.testing.assert_array_equal(F.interpolate(large, size=(h, w)), x)
+
+
+@given(interpolations("linear", True))
+def test_interpolation_and_its_gradient_are_adjoint(call):
+    """<A x, y> = <x, A^T y>; and A^T, itself differentiated, is A again."""
+    x, new, *_ = read(call)
+    leaf = tensor(x, requires_grad=True)
+    up = F.interpolate(leaf, new, mode=LINEAR[x.ndim - 3])
+    y = tensor(np.cos(np.arange(up.data.size)).reshape(up.shape), requires_grad=True)
+    back = grad(up, leaf, y, create_graph=True)
+    assert np.vdot(up.data, y.data) == pytest.approx(np.vdot(x, back.data), rel=1e-11, abs=1e-11)
+    np.testing.assert_allclose(grad(back, y, x).data, up.data, atol=1e-12)
+
+
+@given(st.sampled_from(KINDS).flatmap(lambda kind: interpolations(*kind)))
+def test_float16_is_computed_in_float32(call):
+    """Rounded once, at the end: as float64 to half an ulp of float16 and what float32 lost before."""
+    x, *_ = read(call)
+    swapped = lambda dtype: ([a.astype(dtype) if a is x else a for a in call.args],
+                             {k: v.astype(dtype) if v is x else v for k, v in call.kwargs.items()})
+    run = lambda dtype: F.interpolate(*swapped(dtype)[0], **swapped(dtype)[1])
+    half = run(np.float16)
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half.astype(np.float64), run(np.float64), rtol=2**-11 * 1.01, atol=1e-5)
+
+
+def test_many_copies_add_up_in_float16():
+    """The gradient of 3000 copies of one pixel: a sum in float16 itself would stay at 2048."""
+    x = tensor(np.ones((1, 1, 1), np.float16), requires_grad=True)
+    y = F.interpolate(x, 3000)
+    assert grad(y, x, np.ones(y.shape, np.float16)).data.item() == 3000
+
+
+def test_nearest_takes_any_dtype():
+    """Label maps and masks are resized, too."""
+    for dtype in (np.uint8, np.int64, np.bool_):
+        x = np.array([[[0, 1, 1]]]).astype(dtype)
+        y = F.interpolate(x, size=6)
+        assert y.dtype == dtype and y.tolist() == x.repeat(2, -1).tolist()
+
+
+def test_infinity_stays_where_it_is():
+    """A weight of 0 is no weight: a pixel that has no share leaves no NaN."""
+    x = np.array([[[np.inf, 1.0, 2.0]]])
+    assert F.interpolate(x, size=5, mode="linear", align_corners=True).tolist() == [[[np.inf, np.inf, 1.0, 1.5, 2.0]]]
+
+
+# -- pixel shuffles --------------------------------------------------------------------------------------------------
+
+counts = st.integers(1, 3)
+
+
+@given(counts, counts, counts, counts, st.lists(st.integers(0, 2), max_size=2))
+def test_the_pixel_shuffle_moves_channels_where_it_says(c, h, w, r, lead):
+    """Pixel by pixel; the unshuffle moves them back."""
+    x = np.arange(math.prod(lead) * c * r * r * h * w * 1.0).reshape(*lead, c * r * r, h, w)
+    y = F.pixel_shuffle(x, r)
+    assert y.shape == (*lead, c, h * r, w * r)
+    for k, i, j in itertools.product(range(c), range(h * r), range(w * r)):
+        np.testing.assert_array_equal(y[..., k, i, j], x[..., k * r * r + i % r * r + j % r, i // r, j // r])
+    np.testing.assert_array_equal(F.pixel_unshuffle(y, r), x)
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------
@@ -152,32 +263,29 @@ def test_rearranging_has_the_gradient_of_a_move():
 X = np.ones((1, 2, 4, 6))
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: F.max_pool2d(X, 5), r"a \(5, 5\) window does not fit an input of shape \(1, 2, 4, 6\)"),
-    (lambda: F.avg_pool2d(X[0], 2), r"expected \(N, C, H, W\)"),
-    (lambda: F.max_pool2d(X, 3, padding=2), "more than half of the kernel"),
-    (lambda: F.avg_pool2d(X, 0), "kernel_size: expected an int of at least 1"),
-    (lambda: F.interpolate(X, scale_factor=2, mode="bilinear"), "mode 'bilinear' is not offered; expected 'nearest'"),
-    (lambda: F.interpolate(X), "either size or scale_factor"),
-    (lambda: F.interpolate(X, 8, 2), "either size or scale_factor"),
-    (lambda: F.interpolate(X[0], scale_factor=2), r"expected an input \(N, C, H, W\)"),
-    (lambda: F.interpolate(X, scale_factor=1.5), "only whole factors"),
-    (lambda: F.interpolate(X, scale_factor=0), "only whole factors"),
-    (lambda: F.interpolate(X, scale_factor=(2,)), "only whole factors"),
-    (lambda: F.interpolate(X, size=7), "only whole factors"),
-    (lambda: F.rearrange(X, "b c h w"), "expected one '->'"),
-    (lambda: F.rearrange(X, "b c h w -> b c h"), "must have the same names"),
-    (lambda: F.rearrange(X, "b c h -> b c h"), r"describes 3 dimensions, the input has shape \(1, 2, 4, 6\)"),
-    (lambda: F.rearrange(X, "b c h h -> b c h h"), "expected different names"),
-    (lambda: F.rearrange(X, "b c (h -> b c h"), "cannot read"),
-    (lambda: F.rearrange(X, "b c ... -> ... b c"), "cannot read"),
-    (lambda: F.rearrange(X, "b c h (w p) -> b c h w p"), r"a dimension of size 6 does not split into \(w p\)"),
-    (lambda: F.rearrange(X, "b c h (w p) -> b c h w p", p=4), "does not split"),
-    (lambda: F.rearrange(X, "b c h (w p) -> b c h w p", p=2, w=2), "does not split"),
-    (lambda: F.rearrange(X, "b c h w -> b c h w", p=2), r"sizes for \['p'\], which"),
-    (lambda: F.rearrange(X, "1 1 h w -> h w"), "a dimension of size 2 does not split"),
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda: F.interpolate(X, 8, mode="cubic"), ValueError, "interpolate: mode 'cubic' is not offered; expected one of nearest, "),
+    (lambda: F.interpolate(X, 8, mode="linear"), ValueError, r"mode 'linear' takes inputs of 3 dimensions, got shape \(1, 2, 4, 6\)"),
+    (lambda: F.interpolate(X[0, 0], 8), ValueError, "mode 'nearest' takes inputs of 3 or 4 or 5 dimensions"),
+    (lambda: F.interpolate(X), ValueError, "expected either size or scale_factor, got size=None"),
+    (lambda: F.interpolate(X, 8, 2), ValueError, "expected either size or scale_factor, got size=8, scale_factor=2"),
+    (lambda: F.interpolate(X, 8.5), ValueError, "size: expected an int above 0, or 2 of them, got 8.5"),
+    (lambda: F.interpolate(X, (8,)), ValueError, r"size: expected an int above 0, or 2 of them, got \(8,\)"),
+    (lambda: F.interpolate(X, scale_factor=0), ValueError, "scale_factor: expected a number above 0, or 2 of them, got 0"),
+    (lambda: F.interpolate(X, scale_factor=0.1), ValueError, r"from shape \(1, 2, 4, 6\) to spatial size \(0, 0\): only the batch"),
+    (lambda: F.interpolate(X[:, :0], 8), ValueError, "only the batch may be empty"),
+    (lambda: F.interpolate(X, 8, align_corners=True), ValueError, "align_corners=True has no meaning with mode 'nearest'"),
+    (lambda: F.interpolate(X, 8, mode="area", antialias=True), ValueError, "antialias is offered for bilinear, bicubic and lanczos"),
+    (lambda: F.interpolate(X, 8, mode="lanczos"), ValueError, "needs antialias=True"),
+    (lambda: F.interpolate(X, 8, recompute_scale_factor=True), ValueError, "recompute_scale_factor has no meaning with a size"),
+    (lambda: F.interpolate(X.astype(int), 8, mode="bilinear"), TypeError, "expected floating-point numbers, got input of int64"),
+    (lambda: F.pixel_shuffle(X, 2), ValueError, r"pixel_shuffle: 2 channels do not divide by upscale_factor\^2 = 4"),
+    (lambda: F.pixel_unshuffle(X, 4), ValueError, "pixel_unshuffle: height and width do not divide by downscale_factor = 4"),
+    (lambda: F.pixel_unshuffle(X, 0), ValueError, "downscale_factor of at least 1"),
+    (lambda: F.pixel_shuffle(X[0, 0], 1), ValueError, r"expected an input \(..., C, H, W\)"),
+    (lambda: F.pixel_shuffle(X, 1.0), TypeError, "upscale_factor: expected an int, got 1.0"),
 ])
-def test_what_does_not_fit_is_refused(call, message):
-    """One clear ValueError."""
-    with pytest.raises(ValueError, match=message):
+def test_what_does_not_go_together_is_refused(call, error, message):
+    """One clear error."""
+    with pytest.raises(error, match=message):
         call()

@@ -1,13 +1,13 @@
-"""Moving elements: laws of there and back, indices against NumPy, errors."""
+"""Moving elements: laws of there and back, NumPy's functions of other names, errors that name everything."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, basic_indices, integer_array_indices
+from hypothesis.extra.numpy import array_shapes
 
 from minidiff import functional as F
-from minidiff.autograd import check_gradients, grad, tensor
+from minidiff.autograd import grad, tensor
 
 shapes = array_shapes(max_dims=4, max_side=4)
 
@@ -18,7 +18,7 @@ def counting(shape):
 
 @given(shapes, st.data())
 def test_splitting_is_undone_by_joining(shape, data):
-    """cat(split(x)) = x, for a size, for sizes and for chunks; each piece is the slice it should be."""
+    """cat(split(x)) = x, for a size, for sizes and for chunks; each piece is the slice it should be; stack(unbind(x)) = x."""
     x = counting(shape)
     dim = data.draw(st.integers(-len(shape), len(shape) - 1))
     n = shape[dim]
@@ -28,144 +28,127 @@ def test_splitting_is_undone_by_joining(shape, data):
         np.testing.assert_array_equal(F.cat(pieces, dim), x)
     assert [p.shape[dim] for p in F.split(x, size, dim)] == [min(size, n - k) for k in range(0, n, size)]
     assert [p.shape[dim] for p in F.split(x, [cut, n - cut], dim)] == [cut, n - cut]
-
-
-@given(shapes, st.data())
-def test_padding_is_undone_by_cropping(shape, data):
-    """pad by p, then by -p; what was added is the value, and adding it keeps the sum of the rest."""
-    x = counting(shape)
-    widths = data.draw(st.lists(st.integers(0, 3), min_size=0, max_size=len(shape)).map(lambda w: [v for p in w for v in (p, 3 - p)]))
-    wide = F.pad(x, widths, value=7.0)
-    np.testing.assert_array_equal(F.pad(wide, [-w for w in widths]), x)
-    assert wide.sum() == x.sum() + 7.0 * (wide.size - x.size)
-    for i in range(len(widths) // 2):
-        assert wide.shape[-1 - i] == x.shape[-1 - i] + 3
-
-
-def test_padding_starts_at_the_last_dimension():
-    """(left, right, top, bottom), by hand."""
-    np.testing.assert_array_equal(F.pad(np.array([[1.0, 2.0]]), (1, 0, 0, 2)), [[0, 1, 2], [0, 0, 0], [0, 0, 0]])
-    np.testing.assert_array_equal(F.pad(np.array([[1.0, 2.0, 3.0]]), (-1, 1, 1, 0), value=9.0), [[9, 9, 9], [2, 3, 9]])
+    np.testing.assert_array_equal(F.stack(F.unbind(x, dim), dim), x)
+    np.testing.assert_array_equal(F.unbind(x, dim)[-1], x.take(-1, dim))
 
 
 @given(shapes, st.data())
 def test_moves_there_and_back_change_nothing(shape, data):
-    """permute and its inverse, transpose twice, flip twice, unsqueeze and squeeze, reshape and back."""
+    """permute and its inverse, transpose, movedim, flip, roll, unsqueeze, flatten, each undone; places move as they should."""
     x = counting(shape)
-    dims = data.draw(st.permutations(range(len(shape))))
+    ndim = len(shape)
+    dims = data.draw(st.permutations(range(ndim)))
     y = F.permute(x, dims)
     for place in np.ndindex(y.shape):
-        assert y[place] == x[tuple(place[dims.index(i)] for i in range(len(shape)))]
+        assert y[place] == x[tuple(place[dims.index(i)] for i in range(ndim))]
     np.testing.assert_array_equal(F.permute(y, np.argsort(dims).tolist()), x)
-    d0, d1 = (data.draw(st.integers(-len(shape), len(shape) - 1)) for _ in range(2))
+    d0, d1 = (data.draw(st.integers(-ndim, ndim - 1)) for _ in range(2))
     np.testing.assert_array_equal(F.transpose(F.transpose(x, d0, d1), d0, d1), x)
-    np.testing.assert_array_equal(F.transpose(x, d0, d1), np.swapaxes(x, d0, d1))
+    np.testing.assert_array_equal(F.swapaxes(x, d0, d1), np.swapaxes(x, d0, d1))
+    np.testing.assert_array_equal(F.movedim(x, d0, d1), np.moveaxis(x, d0, d1))
+    np.testing.assert_array_equal(F.movedim(F.movedim(x, d0, d1), d1, d0), x)
     np.testing.assert_array_equal(F.flip(F.flip(x, [d0]), [d0]), x)
-    np.testing.assert_array_equal(F.flip(x, {d0 % x.ndim, d1 % x.ndim}), np.flip(x, tuple({d0 % x.ndim, d1 % x.ndim})))
-    new = data.draw(st.integers(-len(shape) - 1, len(shape)))
+    turned = tuple({d0 % ndim, d1 % ndim})
+    np.testing.assert_array_equal(F.flip(x, turned), np.flip(x, turned))
+    shift = data.draw(st.integers(-9, 9))
+    np.testing.assert_array_equal(F.roll(x, shift, d0), np.roll(x, shift, d0))
+    np.testing.assert_array_equal(F.roll(F.roll(x, (shift, 2), (d0, d1)), (-2, -shift), (d1, d0)), x)
+    np.testing.assert_array_equal(F.roll(x, shift), np.roll(x, shift))
+    new = data.draw(st.integers(-ndim - 1, ndim))
     assert F.unsqueeze(x, new).shape == np.expand_dims(x, new).shape
     np.testing.assert_array_equal(F.squeeze(F.unsqueeze(x, new), new), x)
     np.testing.assert_array_equal(F.squeeze(x), np.squeeze(x))
-    np.testing.assert_array_equal(F.reshape(F.flatten(x), shape), x)
-    start = data.draw(st.integers(0, x.ndim - 1))
-    end = data.draw(st.integers(start, x.ndim - 1))
-    assert F.flatten(x, start, end).shape == (*shape[:start], int(np.prod(shape[start:end + 1])), *shape[end + 1:])
+    start = data.draw(st.integers(0, ndim - 1))
+    end = data.draw(st.integers(start, ndim - 1))
+    flat = F.flatten(x, start, end)
+    assert flat.shape == (*shape[:start], int(np.prod(shape[start:end + 1])), *shape[end + 1:])
+    np.testing.assert_array_equal(F.unflatten(flat, start, shape[start:end + 1]), x)
 
 
-@given(shapes.flatmap(lambda s: st.tuples(st.just(s), st.one_of(
-    basic_indices(s, allow_newaxis=True), integer_array_indices(s, result_shape=array_shapes(max_dims=2, max_side=3))))))
-def test_indexing_is_numpys_and_its_gradient_counts_the_picks(example):
-    """An element that is picked k times has the derivative k (weighted by what it met)."""
-    shape, index = example
-    x = tensor(counting(shape), requires_grad=True)
-    y = F.getitem(x, index)
-    expected = x.data[index]
-    np.testing.assert_array_equal(y.data, expected)
-    assert y.shape == expected.shape
-    w = np.cos(np.arange(expected.size)).reshape(expected.shape)
-    sums = np.zeros(x.size)
-    for place, weight in zip(np.asarray(expected).ravel(), w.ravel()):
-        sums[int(place)] += weight  # the values of `counting` are their own flat places
-    np.testing.assert_allclose(grad(y, x, w).data.ravel(), sums, atol=1e-14)
-
-
-def test_an_index_may_be_a_tensor():
-    """Integers and booleans."""
-    x = counting((3, 4))
-    np.testing.assert_array_equal(F.getitem(tensor(x), tensor(np.array([2, 0]))).data, x[[2, 0]])
-    np.testing.assert_array_equal(tensor(x)[tensor(x) > 5].data, x[x > 5])
-
-
-@given(array_shapes(min_dims=1, max_dims=3, max_side=4), st.data())
-def test_gather_picks_along_one_dimension(shape, data):
-    """Place by place; the index may be smaller than the input in the other dimensions, as torch has it; picks add up backwards."""
+@given(array_shapes(max_dims=3, max_side=3), st.data())
+def test_repetitions_are_numpys(shape, data):
+    """tile, repeat_interleave with one number or one for each place, expand; and each element gets the gradient of all its copies."""
     x = tensor(counting(shape), requires_grad=True)
     dim = data.draw(st.integers(-len(shape), len(shape) - 1))
-    sizes = [data.draw(st.integers(1, n)) for n in shape]
-    sizes[dim] = data.draw(st.integers(1, 5))
-    index = np.array(data.draw(st.lists(st.integers(0, shape[dim] - 1), min_size=int(np.prod(sizes)),
-                                        max_size=int(np.prod(sizes))))).reshape(sizes)
-    y = F.gather(x, dim, index)
-    counts = np.zeros(shape)
-    assert y.shape == tuple(sizes)
-    for place in np.ndindex(*sizes):
-        source = list(place)
-        source[dim] = index[place]
-        assert y.data[place] == x.data[tuple(source)]
-        counts[tuple(source)] += 1
-    np.testing.assert_array_equal(grad(y.sum(), x).data, counts)
+    times = data.draw(st.lists(st.integers(0, 3), max_size=4))
+    each = np.array(data.draw(st.lists(st.integers(0, 3), min_size=shape[dim], max_size=shape[dim])))
+    wide = F.expand(x, (2, *shape))
+    for found, expected in [
+        (F.tile(x, times), np.tile(x.data, times)), (F.repeat_interleave(x, 3, dim), np.repeat(x.data, 3, dim)),
+        (F.repeat_interleave(x, each, dim), np.repeat(x.data, each, dim)),
+        (F.repeat_interleave(x, tensor(each), dim), np.repeat(x.data, each, dim)),
+        (F.repeat_interleave(x, 2), np.repeat(x.data, 2)), (wide, np.stack([x.data, x.data])),
+    ]:
+        np.testing.assert_array_equal(found.data, expected)
+        copies = np.array([(expected == value).sum() for value in x.data.ravel()]).reshape(shape)
+        np.testing.assert_array_equal(grad(found.sum(), x).data, copies)
+    assert wide.data.strides[0] == 0  # without copying
 
 
-def test_gather_of_a_smaller_index_has_both_derivatives():
-    """By finite differences; this case is not NumPy's take_along_axis."""
-    check_gradients(lambda x: F.gather(x, 1, np.array([[3, 0, 3]])) ** 2, [counting((3, 4)) / 7 + 0.3])
+@given(array_shapes(min_dims=2, max_dims=4, max_side=4), st.integers(-5, 5))
+def test_triangles_are_parts_of_a_whole(shape, k):
+    """tril up to a diagonal and triu from the next make up the matrix; both are NumPy's, and so is the diagonal."""
+    x = counting(shape)
+    np.testing.assert_array_equal(F.tril(x, k) + F.triu(x, k + 1), x)
+    np.testing.assert_array_equal(F.tril(x, k), np.tril(x, k))
+    np.testing.assert_array_equal(F.diagonal(x, k, -2, -1), np.diagonal(x, k, -2, -1))
+    np.testing.assert_array_equal(F.diagonal(x), np.diagonal(x))
 
 
-def test_stack_is_cat_of_new_dimensions():
-    """Each piece is found again where it was put."""
-    a, b = counting((2, 3)), -counting((2, 3))
-    for dim in (0, 1, 2, -1, -3):
-        y = F.stack([a, b], dim)
-        np.testing.assert_array_equal(np.take(y, 0, dim), a)
-        np.testing.assert_array_equal(np.take(y, 1, dim), b)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=4), st.sampled_from(["ij", "xy"]))
+def test_grids_are_numpys(sizes, indexing):
+    """meshgrid in both orders, from arguments or one list."""
+    vectors = [np.arange(n) for n in sizes]
+    for found in (F.meshgrid(*vectors, indexing=indexing), F.meshgrid(vectors, indexing=indexing)):
+        for a, b in zip(found, np.meshgrid(*vectors, indexing=indexing), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_vector_without_elements_joins_with_everything():
+    """As in torch; its gradient is empty. The dtype counts."""
+    x, nothing = tensor(np.ones((2, 3), np.float32), requires_grad=True), tensor(np.ones(0), requires_grad=True)
+    y = F.cat([nothing, x], 1)
+    assert y.shape == (2, 3) and y.dtype == np.float64
+    assert [g.shape for g in grad(y.sum(), [x, nothing])] == [(2, 3), (0,)]
+    assert [g.dtype for g in grad(F.cat([nothing, x], 1).sum(), [x, nothing])] == [np.float32, np.float64]
+
+
+def test_nothing_comes_in_no_pieces():
+    """unbind of a dimension of size 0; split and chunk of it keep a piece, or as many as asked for."""
+    x = np.zeros((0, 2))
+    assert F.unbind(x) == () and [p.shape for p in F.split(x, 3)] == [(0, 2)] and [p.shape for p in F.chunk(x, 3)] == [(0, 2)] * 3
+
+
+def test_sizes_may_be_numpys_integers_and_tensors():
+    """Sizes that were computed are sizes."""
+    x = tensor(counting((2, 3)))
+    two = tensor(2)
+    assert F.reshape(x, (np.int64(3), two)).shape == (3, 2)
+    assert F.transpose(x, np.int32(0), tensor(1)).shape == (3, 2)
+    assert [p.shape for p in F.split(x, two - 1)] == [(1, 3)] * 2
 
 
 X = tensor(np.ones((2, 3)))
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [
-    (lambda: F.reshape(X, (4, 2)), ValueError, r"6 elements of shape \(2, 3\) do not fit shape \(4, 2\)"),
-    (lambda: F.reshape(X, (4, -1)), ValueError, "do not fit"),
-    (lambda: F.reshape(X, (-1, -1)), ValueError, "do not fit"),
-    (lambda: F.permute(X, (0, 0)), ValueError, "not a permutation of the 2 dimensions"),
-    (lambda: F.permute(X, (0, 2)), ValueError, "not a permutation"),
-    (lambda: F.expand(X, (3, 3)), ValueError, r"shape \(2, 3\) cannot be repeated to \(3, 3\)"),
-    (lambda: F.expand(X, (3,)), ValueError, "cannot be repeated"),
-    (lambda: F.cat([]), ValueError, "at least one"),
-    (lambda: F.cat([X, tensor(np.ones((2, 4)))]), ValueError, r"\[\(2, 3\), \(2, 4\)\] differ outside dimension 0"),
-    (lambda: F.cat([X, tensor(np.ones(3))]), ValueError, "differ"),
-    (lambda: F.stack([X, tensor(np.ones((3, 2)))]), ValueError, "differ"),
-    (lambda: F.split(X, [1, 1], 1), ValueError, r"sizes \[1, 1\] do not add up to 3"),
-    (lambda: F.pad(X, (1, 1), mode="reflect"), ValueError, "mode 'reflect' is not offered"),
-    (lambda: F.pad(X, (1,)), ValueError, "expected pairs for at most 2 dimensions"),
-    (lambda: F.pad(X, (1,) * 6), ValueError, "expected pairs for at most 2 dimensions"),
-    (lambda: F.pad(X, (-2, -2)), ValueError, "pad"),
-    (lambda: F.gather(X, 0, np.zeros(3, int)), ValueError, "same number of dimensions"),
+    (lambda: F.reshape(X, (4, 2)), ValueError, r"reshape: 6 elements of shape \(2, 3\) do not fit shape \(4, 2\)"),
+    (lambda: F.unflatten(X, 1, (2, 2)), ValueError, r"unflatten: sizes \(2, 2\) do not multiply to 3, the size of dimension 1"),
+    (lambda: F.permute(X, (0, 0)), ValueError, r"permute: dims \(0, 0\) are not a permutation of the 2 dimensions of shape \(2, 3\)"),
+    (lambda: F.expand(X, (3, 3)), ValueError, r"expand: shape \(2, 3\) cannot be repeated to \(3, 3\)"),
+    (lambda: F.cat([X, tensor(np.ones((2, 4)))]), ValueError, r"cat: shapes \[\(2, 3\), \(2, 4\)\] differ outside dimension 0"),
+    (lambda: F.stack([X, tensor(np.ones((3, 2)))]), ValueError, r"stack: shapes \[\(2, 3\), \(3, 2\)\] differ"),
+    (lambda: F.cat([X, 1.0]), TypeError, "cat: expected a sequence of tensors or arrays, got list of Tensor, float"),
+    (lambda: F.split(X, [1, 1], 1), ValueError, r"split: sizes \(1, 1\) do not add up to 3, the size of dimension 1"),
     (lambda: F.cat([X, X], 2), IndexError, "cat: dimension 2 of an input with 2 dimensions; expected -2 to 1"),
-    (lambda: F.stack([X, X], 3), IndexError, "dimension 3"),
-    (lambda: F.split(X, 1, 2), IndexError, "split: dimension 2"),
-    (lambda: F.split(X, 0), ValueError, "split"),
-    (lambda: F.chunk(X, 2, -3), IndexError, "dimension -3"),
-    (lambda: F.chunk(X, 0), ValueError, "chunk"),
-    (lambda: F.flip(X, [2]), IndexError, "flip: dimension 2"),
-    (lambda: F.transpose(X, 0, 2), IndexError, "transpose: dimension 2"),
-    (lambda: F.unsqueeze(X, 3), IndexError, "unsqueeze: dimension 3 of"),
-    (lambda: F.squeeze(X, 2), IndexError, "squeeze: dimension 2"),
-    (lambda: F.flatten(X, 2), IndexError, "flatten: dimension 2"),
-    (lambda: F.flatten(X, 1, 0), ValueError, "flatten"),
-    (lambda: F.gather(X, 2, np.zeros((2, 3), int)), IndexError, "gather: dimension 2"),
+    (lambda: F.transpose(X, 0, 1.0), TypeError, "transpose: a dimension must be an integer, got 1.0"),
+    (lambda: F.flip(X, (1, -1)), ValueError, r"flip: a dimension occurs twice in \(1, -1\)"),
+    (lambda: F.roll(X, (1, 2), 0), ValueError, r"roll: 2 shifts \(1, 2\), but 1 dimensions \(0,\)"),
+    (lambda: F.repeat_interleave(X, np.array([1, 2]), 1), ValueError, "repeat_interleave: expected repeats of at least 0, one or 3"),
+    (lambda: F.meshgrid(X), ValueError, r"meshgrid: expected vectors of one dtype, got \['float64 of shape \(2, 3\)'\]"),
+    (lambda: F.tril(X[0]), ValueError, r"tril: expected matrices \(..., n, m\), got shape \(3,\)"),
 ])
-def test_what_does_not_fit_is_refused(call, error, message):
+def test_errors_say_what_was_expected_and_what_came(call, error, message):
     """One clear error each."""
     with pytest.raises(error, match=message):
         call()

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import backend, functional, grad, tensor
-from minidiff.functional import activation, attention, convolution, normalization, resampling
+from minidiff.functional import activation, attention, convolution, normalization, pooling
 from minidiff.functional.linear import product
 
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -14,10 +14,10 @@ TOLERANCE = {np.float32: 3e-6, np.float64: 1e-13}
 
 
 def array(data, shape, dtype):
-    """Normal numbers, in NCHW or NHWC memory."""
+    """Normal numbers, channels first or last in memory."""
     values = np.random.default_rng(data.draw(st.integers(0, 2**32))).normal(size=shape).astype(dtype)
-    if len(shape) == 4 and data.draw(st.booleans()):
-        values = np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    if len(shape) > 2 and data.draw(st.booleans()):
+        values = np.moveaxis(np.ascontiguousarray(np.moveaxis(values, 1, -1)), -1, 1)
     return values
 
 
@@ -35,40 +35,44 @@ def assert_same(got, expected, dtype, growth=1):
 
 @st.composite
 def geometries(draw):
-    """A convolution's kernel, stride, padding, dilation and an input size that it fits into."""
+    """A convolution's kernel, stride, padding, dilation and an input size that it fits into, in 1 to 3 dimensions."""
+    dims = draw(st.integers(1, 3))
     kernel, stride, padding, dilation, size = [], [], [], [], []
-    for _ in range(2):
+    for _ in range(dims):
         k, s, p, d = draw(st.integers(1, 4)), draw(st.integers(1, 3)), draw(st.integers(0, 3)), draw(st.integers(1, 3))
         least = max(1, d * (k - 1) + 1 - 2 * p)
         kernel, stride, padding, dilation = [*kernel, k], [*stride, s], [*padding, p], [*dilation, d]
-        size.append(draw(st.integers(least, least + 8)))
+        size.append(draw(st.integers(least, least + (8 if dims < 3 else 3))))
     return tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), tuple(size)
 
 
-@given(geometries(), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), DTYPES, st.data())
+@given(geometries(), st.integers(1, 40), st.integers(1, 5), st.integers(1, 5), st.integers(1, 3), DTYPES, st.data())
 @settings(max_examples=120)
-def test_convolution_its_transpose_and_its_weight_gradient(geometry, n, c, k, dtype, data):
-    """The three kernels against the three window sums, every stride, padding, dilation."""
+def test_convolution_its_transpose_and_its_weight_gradient(geometry, n, c, k, groups, dtype, data):
+    """The three kernels against the three window sums, every stride, padding, dilation, groups."""
     kernel, stride, padding, dilation, size = geometry
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": 1}
-    x, w = array(data, (n, c, *size), dtype), array(data, (k, c, *kernel), dtype)
-    bias = array(data, (k,), dtype) if data.draw(st.booleans()) else None
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    n = n if len(size) < 3 else 1 + n % 4
+    x, w = array(data, (n, groups * c, *size), dtype), array(data, (groups * k, c, *kernel), dtype)
+    bias = array(data, (groups * k,), dtype) if data.draw(st.booleans()) else None
     y = convolution.convolution.forward(np, x, w, bias, **options)
     assert_same(convolution.convolution.kernel(x, w, bias, **options), y, dtype)
     g = array(data, y.shape, dtype)
-    other = array(data, (c,), dtype) if bias is not None else None
+    other = array(data, (groups * c,), dtype) if bias is not None else None
     assert_same(convolution.convolution_input.kernel(g, w, other, size=size, **options),
                 convolution.convolution_input.forward(np, g, w, other, size=size, **options), dtype)
     assert_same(convolution.convolution_weight.kernel(x, g, kernel=kernel, **options),
                 convolution.convolution_weight.forward(np, x, g, kernel=kernel, **options), dtype)
 
 
-@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 9), DTYPES, st.data())
-def test_transposed_convolution_whose_windows_lie_side_by_side(kh, kw, n, dtype, data):
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple), st.integers(1, 2), st.integers(1, 9), DTYPES, st.data())
+def test_transposed_convolution_whose_windows_lie_side_by_side(kernel, groups, n, dtype, data):
     """Kernel size equal to stride, no padding, with and without a bias: the kernel writes each pixel once."""
-    y, w = array(data, (n, 3, 4, 5), dtype), array(data, (3, 2, kh, kw), dtype)
-    options = {"stride": (kh, kw), "padding": (0, 0), "dilation": (1, 1), "groups": 1, "size": (4 * kh, 5 * kw)}
-    for bias in (None, array(data, (2,), dtype)):
+    none, size = tuple(0 for _ in kernel), tuple(range(4, 4 + len(kernel)))
+    y, w = array(data, (n, 3 * groups, *size), dtype), array(data, (3 * groups, 2, *kernel), dtype)
+    options = {"stride": kernel, "padding": none, "dilation": tuple(1 for _ in kernel), "groups": groups,
+               "size": tuple(m * k for m, k in zip(size, kernel))}
+    for bias in (None, array(data, (2 * groups,), dtype)):
         assert_same(convolution.convolution_input.kernel(y, w, bias, **options),
                     convolution.convolution_input.forward(np, y, w, bias, **options), dtype)
 
@@ -80,12 +84,14 @@ def composite_cases(data, dtype):
     length, other, size = (data.draw(st.integers(1, 9)) for _ in range(3))
     yield (normalization.grouped, [array(data, image, dtype), array(data, image[1:2], dtype), array(data, image[1:2], dtype)],
            {"num_groups": g, "eps": 1e-5})
+    yield (normalization.grouped, [array(data, shape, dtype) for shape in ((n * h, per), (per,), (per,))], {"num_groups": 1, "eps": 1e-5})
     for composite in (activation.silu, activation.gelu_erf, activation.gelu_tanh):
         yield composite, [3 * array(data, image, dtype)], {}
-    pooled = (n, per, h, w)
-    kernel = (data.draw(st.integers(1, h)), data.draw(st.integers(1, w)))
-    ties = np.round(2 * array(data, pooled, dtype))
-    yield resampling.pooled_max, [ties], {"kernel": kernel, "stride": kernel, "padding": (0, 0)}
+    pooled = data.draw(st.sampled_from([(n, per, w + 3), (n, per, h + 3, w + 3), (n, per, 4, h + 3, w + 3)]))
+    windows = data.draw(st.sampled_from([(1, 1, 0, 1), (2, 2, 0, 1), (3, 3, 0, 1), (3, 2, 1, 1), (2, 3, 1, 1), (4, 1, 2, 1), (2, 2, 1, 3)]))
+    ties = tensor(np.round(2 * array(data, pooled, dtype)))
+    geometry = pooling._geometry("max_pool", ties, *windows, data.draw(st.booleans()))
+    yield pooling.pooled_max, [ties.data], geometry
     yield (attention.attended,
            [*(array(data, (n, g, *shape), dtype) for shape in ((length, size), (other, size), (other, per))), None],
            {"scale": 0.7})
@@ -151,6 +157,34 @@ def test_results_do_not_depend_on_the_number_of_threads(threads):
         out = functional.linear(functional.gelu(functional.flatten(h, 1)), matrix)
         (out * out).sum().backward()
         return [out.numpy(), *(t.grad.numpy() for t in (x, w, b, scale, shift, matrix))]
+
+    try:
+        backend.set_threads(1)
+        expected = run()
+        backend.set_threads(threads)
+        for got, want in zip(run(), expected):
+            np.testing.assert_array_equal(got, want)
+    finally:
+        backend.set_threads(None)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_convolution_and_pooling_do_not_depend_on_the_number_of_threads(dims, threads):
+    """Bit for bit: value and gradients in every number of dimensions, in groups, with windows that overlap."""
+    rng = np.random.default_rng()
+    x, w, back = (rng.normal(size=shape).astype(np.float32) for shape in
+                  ((13, 8) + (9,) * dims, (12, 4) + (3,) * dims, (12, 3) + (2,) * dims))
+    conv, transposed, largest, average, adapted = (
+        getattr(functional, name.format(dims)) for name in
+        ("conv{}d", "conv_transpose{}d", "max_pool{}d", "avg_pool{}d", "adaptive_avg_pool{}d"))
+
+    def run():
+        a, v, u = (tensor(array, requires_grad=True) for array in (x, w, back))
+        h = largest(conv(a, v, stride=2, padding=2, groups=2), 3, 2, 1)
+        h = adapted(average(transposed(h, u, stride=3, groups=4), 3, 2, 1), 4)
+        (h * h).sum().backward()
+        return [h.numpy(), *(t.grad.numpy() for t in (a, v, u))]
 
     try:
         backend.set_threads(1)

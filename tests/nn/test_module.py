@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minidiff import nn
+from minidiff import nn, tensor
 from minidiff.random import Generator
 
 
@@ -84,27 +84,153 @@ def test_to_changes_the_dtype_and_drops_gradients():
     assert pair(np.ones((1, 3))).dtype == np.float64
 
 
-@pytest.mark.parametrize(("layer", "fan_in"), [
-    (lambda g: nn.Linear(50, 400, generator=g), 50),
-    (lambda g: nn.Conv2d(20, 200, (3, 2), groups=2, generator=g), 10 * 6),
-    (lambda g: nn.ConvTranspose2d(30, 60, 3, groups=3, generator=g), 20 * 9),
+class Counter(nn.Module):
+    """A parameter, three kinds of buffers, a place left empty, and a module inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(tensor([2.0]), requires_grad=False)
+        self.register_parameter("shift", None)
+        self.register_buffer("mean", np.zeros(2, np.float32))
+        self.register_buffer("steps", tensor(3))
+        self.register_buffer("cache", np.ones(5), persistent=False)
+        self.register_buffer("nothing", None)
+        self.inner = nn.BatchNorm1d(2)
+
+    def forward(self, x):
+        """Counts its calls."""
+        self.steps = self.steps + 1
+        return x * self.scale
+
+
+def test_buffers_are_state_but_nothing_to_be_learned():
+    """Against the lists written by hand, also after a buffer got a new value."""
+    module = Counter()
+    module(np.ones(2, np.float32))
+    assert module.steps.item() == 4
+    assert list(module.state_dict()) == ["scale", "mean", "steps", "inner.weight", "inner.bias", "inner.running_mean", "inner.running_var",
+                                         "inner.num_batches_tracked"]
+    assert [name for name, _ in module.named_buffers()] == ["mean", "steps", "cache", "inner.running_mean", "inner.running_var",
+                                                            "inner.num_batches_tracked"]
+    assert [name for name, _ in module.named_parameters("top")] == ["top.scale", "top.inner.weight", "top.inner.bias"]
+    assert [name for name, _ in module.named_parameters(recurse=False)] == ["scale"]
+    assert len(list(module.buffers(recurse=False))) == 3 and not module.scale.requires_grad
+    module.mean = np.zeros(2)
+    with pytest.raises(TypeError, match="Counter: the buffer mean became a ndarray; set it to a Tensor"):
+        module.state_dict()
+
+
+def test_buffers_are_loaded_and_moved_with_the_parameters():
+    """Floating-point ones change their dtype, integers stay; loading goes through another module."""
+    module, other = Counter(), Counter()
+    state = {name: array + 1 for name, array in module.state_dict().items()}
+    assert other.load_state_dict(state) == ([], [])
+    assert other.steps.item() == 4 and other.inner.num_batches_tracked.item() == 1 and (other.inner.running_var.numpy() == 2).all()
+    other.double()
+    assert other.mean.dtype == other.cache.dtype == other.scale.dtype == np.float64 and other.steps.dtype == np.int64
+    assert other.half().mean.dtype == np.float16 and other.float().inner.weight.dtype == np.float32
+    assert other.to(np.float64).mean.dtype == np.float64 and other.to("float32").mean.dtype == np.float32 and other.cpu() is other
+    with pytest.raises(TypeError, match="to: dtype int64; a module can be float16, float32 or float64"):
+        other.to(dtype=np.int64)
+
+
+def test_what_is_loaded_may_come_from_anywhere_and_is_copied():
+    """NumPy, Tensors, numbers, whatever speaks DLPack; the module does not see later changes."""
+
+    class Foreign:
+        """Another library's tensor: it has only DLPack and a shape."""
+
+        def __init__(self, array):
+            self.array, self.shape = array, array.shape
+
+        def __dlpack__(self, **options):
+            return self.array.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return self.array.__dlpack_device__()
+
+    source = np.array([5.0, 6.0])
+    module = nn.Linear(2, 1)
+    module.load_state_dict({"weight": Foreign(source[None]), "bias": tensor([7.0])})
+    source[:] = 0
+    assert module.weight.numpy().tolist() == [[5.0, 6.0]] and module.weight.dtype == np.float32 and module.bias.item() == 7.0
+    module.load_state_dict({"weight": [[1, 2]], "bias": nn.Parameter(np.zeros(1))})
+    assert module.weight.numpy().tolist() == [[1.0, 2.0]] and module.bias.item() == 0.0
+
+
+def test_loading_what_fits_passes_names_over_but_never_shapes():
+    """strict=False returns both lists."""
+    module = nn.Linear(2, 1)
+    found = module.load_state_dict({"weight": np.ones((1, 2)), "more": np.ones(3)}, strict=False)
+    assert found.missing_keys == ["bias"] and found.unexpected_keys == ["more"] and (module.weight.numpy() == 1).all()
+    with pytest.raises(ValueError, match=r"weight has shape \(2, 2\), expected \(1, 2\)"):
+        module.load_state_dict({"weight": np.ones((2, 2))}, strict=False)
+
+
+def test_weights_travel_in_safetensors_files(tmp_path):
+    """Out with save_file, in with load_file, as PyTorch's do."""
+    from safetensors.numpy import load_file, save_file
+
+    one, other = Counter(), Counter()
+    one.inner.running_mean = tensor([4.0, 5.0])
+    save_file(one.state_dict(), tmp_path / "weights.safetensors")
+    other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    assert other.inner.running_mean.numpy().tolist() == [4.0, 5.0]
+
+
+def test_modules_are_found_by_their_paths():
+    """Each once, depth first; get_submodule goes the same way."""
+    pair = Pair()
+    assert [name for name, _ in pair.named_modules()] == ["", "first", "second", "rest", "rest.0", "rest.1", "rest.1.0", "rest.1.1"]
+    assert all(pair.get_submodule(name) is module for name, module in pair.named_modules())
+    assert list(pair.children()) == [pair.first, pair.second, pair.rest]
+    with pytest.raises(AttributeError, match=r"get_submodule: no '7' on the path 'rest\.7': ModuleList has 0, 1"):
+        pair.get_submodule("rest.7")
+    pair.alias = pair.first
+    assert len(list(pair.modules())) == 8 and "alias.weight" in pair.state_dict()
+
+
+def test_a_function_is_applied_from_the_inside_out():
+    """Children before parents, each module once."""
+    seen = []
+    pair = Pair()
+    assert pair.apply(lambda module: seen.append(type(module).__name__)) is pair
+    assert seen == ["Linear", "Linear", "GroupNorm", "Conv2d", "Function", "Sequential", "ModuleList", "Pair"]
+
+
+def test_frozen_parameters_get_no_gradient():
+    """And count among those that are not learned, until they are thawed."""
+    pair = Pair()
+    pair.first.requires_grad_(False)
+    pair(np.ones((1, 3), np.float32)).sum().backward()
+    assert pair.first.weight.grad is None and pair.second.bias.grad is not None
+    assert pair.requires_grad_() is pair and all(p.requires_grad for p in pair.parameters())
+
+
+@pytest.mark.parametrize(("call", "error", "message"), [
+    (lambda m: m.register_buffer("a.b", None), ValueError, "Counter: 'a.b' cannot be a name"),
+    (lambda m: m.register_buffer("forward", None), ValueError, "Counter: 'forward' is already the name of something else"),
+    (lambda m: m.register_parameter("p", np.zeros(3)), TypeError, "register_parameter: expected a Parameter or None, got ndarray"),
+    (lambda m: m.add_module("m", 3), TypeError, "add_module: expected a Module for 'm', got int"),
+    (lambda m: nn.Parameter(np.zeros(3, int)), TypeError, "only floating-point"),
+    (lambda m: m.zero_grad(set_to_none=False), ValueError, "zero_grad: set_to_none=False is not offered"),
 ])
-def test_layers_start_from_torchs_uniform_distribution(layer, fan_in):
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): never outside, variance bound^2/3 within 6 standard errors (false alarm below 1e-8)."""
-    built = layer(Generator(int(np.random.default_rng().integers(2**32))))
-    bound = fan_in**-0.5
-    values = built.weight.data.astype(np.float64).ravel()
-    assert np.abs(values).max() <= bound * (1 + 1e-6)
-    assert abs(values.mean()) < 6 * bound / (3 * values.size) ** 0.5
-    assert abs(values.var() / (bound**2 / 3) - 1) < 6 * (0.8 / values.size) ** 0.5
-    assert np.abs(built.bias.data).max() <= bound * (1 + 1e-6)
+def test_what_cannot_be_owned_is_refused(call, error, message):
+    """By name."""
+    with pytest.raises(error, match=message):
+        call(Counter())
 
 
-def test_the_same_generator_gives_the_same_layer_and_none_gives_a_fresh_one():
-    """Bit for bit, and not."""
-    make = lambda g: nn.Embedding(5, 7, generator=g).weight.data
-    np.testing.assert_array_equal(make(Generator(3)), make(Generator(3)))
-    assert not np.array_equal(make(None), make(None))
+def test_a_copied_module_is_another_one():
+    """Values are equal and go their own ways; so do generators."""
+    import copy
+
+    one = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    other = copy.deepcopy(one)
+    x = np.ones((4, 3), np.float32)
+    np.testing.assert_array_equal(one(x).numpy(), other(x).numpy())
+    one[0].weight.data = one[0].weight.data + 1
+    assert not np.allclose(one.eval()(x).numpy(), other.eval()(x).numpy())
 
 
 def test_a_module_without_forward_says_so():

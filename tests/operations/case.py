@@ -37,7 +37,9 @@ class Case:
         `no_peer` says why there is none.
     refused: calls that both libraries refuse, ours with a message that begins with the name.
     order: how often it can be differentiated (0: not at all). peer_order: the same in PyTorch.
-    examples: how many calls are generated in each test. tolerance: relative to the scale of the result, in float64, against PyTorch.
+    examples: how many calls are generated in the tests that are quick; `share` is for the others.
+    tolerance: relative to the scale of the result, in float64, against PyTorch.
+    waits: whether a GPU must be waited for, because values decide what is done (a mask's count, the largest class).
     """
 
     name: str
@@ -50,9 +52,14 @@ class Case:
     peer_order: int = 2
     examples: int = 20
     tolerance: float = 1e-12
+    waits: bool = False
 
     def __str__(self) -> str:
         return f"{self.name} {self.label}".strip()
+
+    def share(self, part: int) -> int:
+        """How many calls are generated in a test that takes `part` times as long: at least 3."""
+        return max(3, self.examples // part)
 
 
 class Values:

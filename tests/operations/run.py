@@ -74,3 +74,8 @@ def as_dtype(call: Call, dtype: Any) -> Call:
     fixed = lambda value: Fixed(value.array.astype(dtype)) if isinstance(value, Fixed) and value.array.dtype.kind == "f" else value
     keep = lambda value: fixed(value) if isinstance(value, Fixed) else convert(value, one)
     return Call(tuple(map(keep, call.args)), {name: keep(value) for name, value in call.kwargs.items()})
+
+
+def weights(shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
+    """Fixed numbers without symmetry: sum(weights * result) is the one number that is differentiated."""
+    return np.cos(1.0 + 1.7 * np.arange(float(np.prod(shape)))).reshape(shape).astype(dtype)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operations import CASES
-from operations.run import as_dtype, converted, flat
+from operations.run import as_dtype, converted, flat, weights
 
 from minidiff import functional as F
 from minidiff.autograd import Tensor, grad, tensor
@@ -22,10 +22,6 @@ def peer(case):
     if case.theirs is not None:
         return case.theirs(torch)
     return getattr(torch.nn.functional, case.name, None) or getattr(torch, case.name)
-
-
-def weights(shape, dtype):
-    return np.cos(1.0 + 1.7 * np.arange(int(np.prod(shape)))).reshape(shape).astype(dtype)
 
 
 def run_ours(case, call, order):
@@ -78,7 +74,7 @@ def run_torch(case, call, order):
 def test_the_same_as_in_pytorch(case):
     """Shapes, dtypes, values, first and second derivatives."""
 
-    @settings(max_examples=case.examples)
+    @settings(max_examples=case.share(1))
     @given(call=case.calls, dtype=st.sampled_from([np.float64, np.float32]))
     def run(call, dtype):
         call = as_dtype(call, dtype)
