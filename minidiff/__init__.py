@@ -2,7 +2,7 @@
 
 The names that `torch` has at its top level are here, so that `import minidiff as torch` serves a model written for PyTorch: functions,
 Tensors made from sizes (what is random takes a `generator`), dtypes, `nn`, `optim`, `autograd`. What differs on purpose is in
-docs/architecture.md.
+docs/functional.md.
 """
 
 import numpy as _numpy

@@ -54,10 +54,11 @@ def reductions(draw, dims=several, none=True, smallest=1, least=0, positional=Tr
 
 @st.composite
 def norms(draw, *orders):
-    call = draw(reductions(positional=False))
-    p = draw(st.sampled_from(orders))
-    return Call((call.args[0], p, *call.args[1:]), call.kwargs) if draw(st.booleans()) else Call(call.args[:1], {**call.kwargs, "p": p,
-        **({"dim": call.args[1]} if len(call.args) > 1 else {})})
+    call, p = draw(reductions(positional=False)), draw(st.sampled_from(orders))
+    dim = call.args[1] if len(call.args) > 1 else call.kwargs.get("dim")
+    p = 2 if isinstance(dim, (tuple, list)) and len(dim) > 2 else p  # PyTorch takes "fro" for matrices
+    keepdim = {name: value for name, value in call.kwargs.items() if name == "keepdim"}
+    return Call((call.args[0], p, dim), keepdim) if draw(st.booleans()) else Call(call.args[:1], {"p": p, "dim": dim, **keepdim})
 
 
 @st.composite
