@@ -1,4 +1,5 @@
-"""Normalization on the CPU: a block of images (GroupNorm) or rows (LayerNorm) at a time, all passes over it before the next.
+"""Normalization on the CPU: a block of images (GroupNorm) or rows (LayerNorm) at a time, all passes over it before the next; where
+the statistics are over a whole batch (BatchNorm) one pass over all blocks after the other.
 
 The readable twin is `grouped` in `minidiff.functional.normalization`. Sums over pixels are products with a vector of ones, which BLAS
 does three times as fast as `sum` does.
@@ -147,15 +148,105 @@ class Rows:
         return dx, dweight, dbias
 
 
+ROWS = 256  # that BLAS may add up in the array's own dtype
+
+
+def _column_sums(x: np.ndarray) -> np.ndarray:
+    """(n, C) -> (C,) in float64: ROWS rows are added up at a time, their sums in double precision."""
+    n, c = x.shape
+    whole = n // ROWS
+    sums = np.matmul(np.ones((1, ROWS), x.dtype), x[:whole * ROWS].reshape(whole, ROWS, c)).sum((0, 1), dtype=np.float64)
+    return sums + x[whole * ROWS:].sum(0, dtype=np.float64) if n % ROWS else sums
+
+
+class Columns:
+    """Forward and backward for one image with a group for each channel: columns of a matrix (pixels, C); see `functional.batch_norm`."""
+
+    def forward(self, input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
+        """The result, and what the backward needs: the input, and mean and 1 / standard deviation of each column, in float64."""
+        x = _pixels(input)[0]
+        n, c = x.shape
+        out = np.empty_like(x)
+        blocks = even_blocks(n, BLOCK // c)
+        sums, rests, squares = np.empty((3, len(blocks), c))
+
+        def add(index: int) -> None:
+            sums[index] = _column_sums(x[blocks[index]])
+
+        parallel(add, len(blocks))
+        mean = sums.sum(0) / n
+        rounded = mean.astype(x.dtype)
+
+        def add_squares(index: int) -> None:
+            part = blocks[index]
+            target = out[part]
+            square = scratch("centred", target.shape, x.dtype)
+            np.subtract(x[part], rounded, out=target)
+            np.multiply(target, target, out=square)
+            rests[index], squares[index] = _column_sums(target), _column_sums(square)
+
+        parallel(add_squares, len(blocks))
+        rest = rests.sum(0) / n  # what rounding left of a large mean
+        factor = 1.0 / np.sqrt(squares.sum(0) / n - rest * rest + eps)
+        scale = factor if weight is None else factor * weight
+        shift = (-rest * scale if bias is None else bias - rest * scale).astype(x.dtype)
+        scale = scale.astype(x.dtype)
+
+        def finish(index: int) -> None:
+            target = out[blocks[index]]
+            np.multiply(target, scale, out=target)
+            np.add(target, shift, out=target)
+
+        parallel(finish, len(blocks))
+        return channels_first(out.reshape(1, *input.shape[2:], c)), (x, weight, rounded, rest, factor)
+
+    def backward(self, g: np.ndarray, saved: Any, needs: list[bool], *, num_groups: int, eps: float) -> tuple[Any, Any, Any]:
+        """dx = f w (g - mean(g) - f^2 (x - m) mean(g (x - m))),  dweight = sum f g (x - m),  dbias = sum g, with mean() over a column."""
+        x, weight, rounded, rest, f = saved
+        y = _pixels(g)[0]
+        n, c = x.shape
+        dx = np.empty_like(x)
+        blocks = even_blocks(n, BLOCK // c)
+        sums, products = np.empty((2, len(blocks), c))
+
+        def add(index: int) -> None:
+            part = blocks[index]
+            product = scratch("centred", dx[part].shape, x.dtype)
+            np.subtract(x[part], rounded, out=product)
+            np.multiply(y[part], product, out=product)
+            sums[index], products[index] = _column_sums(y[part]), _column_sums(product)
+
+        parallel(add, len(blocks))
+        sum_g = sums.sum(0)
+        sum_gx = products.sum(0) - rest * sum_g
+        scale = f if weight is None else f * weight
+        slope = scale * f * f * sum_gx / n
+        factor, slope, shift = (v.astype(x.dtype) for v in (scale, slope, scale * sum_g / n - slope * rest))
+
+        def finish(index: int) -> None:
+            part = blocks[index]
+            target = dx[part]
+            centred = scratch("centred", target.shape, x.dtype)
+            np.subtract(x[part], rounded, out=centred)
+            np.multiply(centred, slope, out=centred)
+            np.multiply(y[part], factor, out=target)
+            np.subtract(target, centred, out=target)
+            np.subtract(target, shift, out=target)
+
+        parallel(finish, len(blocks))
+        dweight, dbias = ((total.astype(x.dtype) if need else None) for total, need in zip((f * sum_gx, sum_g), needs[1:]))
+        return channels_first(dx.reshape(1, *g.shape[2:], c)), dweight, dbias
+
+
 class Normalization:
-    """The kernel of `grouped`: by images or by rows."""
+    """The kernel of `grouped`: by images, by rows or by columns."""
 
     def forward(self, input: Any, weight: Any, bias: Any, *, num_groups: int, eps: float) -> Any:
         """The result, and what the backward needs."""
         if not takes(input, weight, bias) or not input.size:
             return NotImplemented
         if input.ndim == 4:
-            kernel = images
+            kernel = columns if len(input) == 1 and num_groups == input.shape[1] else images
         elif input.ndim == 2 and num_groups == 1:
             kernel = rows
         else:
@@ -169,4 +260,4 @@ class Normalization:
         return kernel.backward(g, saved, needs, num_groups=num_groups, eps=eps)
 
 
-images, rows, group_norm = Images(), Rows(), Normalization()
+images, rows, columns, group_norm = Images(), Rows(), Columns(), Normalization()

@@ -85,6 +85,9 @@ def composite_cases(data, dtype):
     yield (normalization.grouped, [array(data, image, dtype), array(data, image[1:2], dtype), array(data, image[1:2], dtype)],
            {"num_groups": g, "eps": 1e-5})
     yield (normalization.grouped, [array(data, shape, dtype) for shape in ((n * h, per), (per,), (per,))], {"num_groups": 1, "eps": 1e-5})
+    columns = (1, g * per, data.draw(st.integers(1, 600)), 1)
+    yield (normalization.grouped, [array(data, columns, dtype), array(data, columns[1:2], dtype), array(data, columns[1:2], dtype)],
+           {"num_groups": columns[1], "eps": 1e-5})
     for composite in (activation.silu, activation.gelu_erf, activation.gelu_tanh):
         yield composite, [3 * array(data, image, dtype)], {}
     pooled = data.draw(st.sampled_from([(n, per, w + 3), (n, per, h + 3, w + 3), (n, per, 4, h + 3, w + 3)]))
@@ -210,3 +213,20 @@ def test_large_sums_products_joins_and_rearrangements(dtype):
             expected = a.reshape(n, -1, 15, 2, 18, 2).transpose(0, 1, 3, 5, 2, 4).reshape(n, -1, 15, 18)
             np.testing.assert_array_equal(functional.rearrange(a, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2), expected)
     assert functional.rearrange(xl, "n c (h p) (w q) -> n (c p q) h w", p=2, q=2).strides[1] == x.itemsize
+
+
+def test_batch_norm_of_many_pixels_keeps_its_digits():
+    """Three blocks of rows around a mean of 100 deviations, float32 against float64: value and gradients to a few roundings (of 100)."""
+    rng = np.random.default_rng()
+    shape = (3, 4, 250, 181)
+    x, g = rng.normal(100.0, 1.0, shape).astype(np.float32), rng.normal(size=shape).astype(np.float32)
+    weight, bias = rng.normal(size=(2, 4)).astype(np.float32)
+
+    def run(dtype):
+        leaves = [tensor(a.astype(dtype), requires_grad=True) for a in (x, weight, bias)]
+        out = functional.batch_norm(leaves[0], None, None, *leaves[1:], training=True)
+        out.backward(g.astype(dtype))
+        return [out.numpy(), *(leaf.grad.numpy() for leaf in leaves)]
+
+    for found, expected in zip(run(np.float32), run(np.float64)):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())

@@ -95,22 +95,25 @@ def test_a_pytorch_model_trains_after_torch_is_replaced_by_minidiff_in_its_impor
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_it_trains_in_float32_too(path):
-    """All losses and the output to 1e-4; of the residual network the first loss to 1e-5, the others to 5e-2.
+    """All losses of 20 steps, and the output after them, to 1e-5: rounding, a hundred times.
 
-    float32 rounds 5e8 times as coarsely as float64. Where a network is smooth nothing grows out of it (2e-7 after 20 steps). A ReLU
-    whose input is within rounding of 0 opens in one library and not in the other, and behind a batch normalization that makes
-    losses differ by up to 7e-3, as much as PyTorch in float32 differs from PyTorch in float64. The test above shows that there is no other
-    difference. Single weights are not compared: some have no influence (the bias of the keys, which softmax cancels), and
-    Adam makes whole steps of their rounding.
+    Now and then (about once in ten runs of the residual network, which has 60,000 of them) the input of a ReLU is within rounding of 0: it
+    opens in one library and not in the other, and the losses part by up to 1e-3. So a run that parts is followed by another from new
+    weights, up to eight. Every run agrees in its first loss. Single weights are not compared: some have no influence (the bias of the
+    keys, which softmax cancels), and Adam makes whole steps of their rounding.
     """
-    tolerance = 5e-2 if path.stem == "resnet" else 1e-4
     given = batches(np.float32)
-    losses, _, output, weights, _ = trained(as_written(path), torch.from_numpy, given, np.float32, None)
-    ours = trained(with_minidiff(path), minidiff.tensor, given, np.float32, weights)
-    assert ours[2].dtype == output.dtype == np.float32
-    np.testing.assert_allclose(ours[0][0], losses[0], rtol=1e-5)
-    np.testing.assert_allclose(ours[0], losses, rtol=tolerance)
-    np.testing.assert_allclose(ours[2], output, rtol=0, atol=5 * tolerance * np.abs(output).max())
+    apart = []
+    for _ in range(8):
+        losses, _, output, weights, _ = trained(as_written(path), torch.from_numpy, given, np.float32, None)
+        ours = trained(with_minidiff(path), minidiff.tensor, given, np.float32, weights)
+        assert ours[2].dtype == output.dtype == np.float32
+        np.testing.assert_allclose(ours[0][0], losses[0], rtol=2e-6)
+        np.testing.assert_allclose(ours[0], losses, rtol=5e-2)
+        apart.append(max(np.abs(ours[0] / losses - 1).max(), np.abs(ours[2] - output).max() / np.abs(output).max()))
+        if apart[-1] < 1e-5:
+            return
+    pytest.fail(f"relative differences of eight runs: {apart}")
 
 
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
