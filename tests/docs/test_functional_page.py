@@ -1,4 +1,4 @@
-"""The figures that docs/functional.md states about what is proven are counted here."""
+"""What docs/functional.md lists and counts is what there is."""
 
 import inspect
 import re
@@ -26,7 +26,8 @@ def counts():
         "operations": len(F.__all__),
         "optional arguments": sum(options(getattr(F, name)) for name in F.__all__),
         "cases": len(CASES),
-        "calls generated for finite differences, layouts, dtypes and kernels": sum(case.share(part) for case in CASES for part in DEFAULT_SUITE),
+        "calls generated for finite differences, layouts, dtypes and kernels": sum(
+            case.share(part) for case in CASES for part in DEFAULT_SUITE),
         "calls generated on the stand-in for CuPy": sum(case.share(part) for case in CASES for part in STAND_IN),
         "calls generated and compared with PyTorch": sum(case.share(part) for case in compared for part in PEERS),
         "operations compared with PyTorch": len({case.name for case in compared}),
@@ -34,8 +35,16 @@ def counts():
     }
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "functional.md").read_text(encoding="utf-8")
+
+
 def test_the_figures_are_those_of_the_page():
     """Each row of the table "what is counted"."""
-    page = (Path(__file__).parents[2] / "docs" / "functional.md").read_text()
-    stated = {what.strip(): int(number.replace(",", "")) for what, number in re.findall(r"^\| ([^|]+) \| ([\d,]+) \|$", page, re.M)}
+    stated = {what.strip(): int(number.replace(",", "")) for what, number in re.findall(r"^\| ([^|]+) \| ([\d,]+) \|$", PAGE, re.M)}
     assert stated == counts()
+
+
+def test_every_function_is_listed_with_its_file():
+    """Each row of the table of families has the names of the file's `__all__`."""
+    listed = {file: re.findall(r"`(\w+)`", names) for names, file in re.findall(r"^\| [^|]+ \| ([^|]+) \| `(\w+)\.py` \|$", PAGE, re.M)}
+    assert listed == {family.__name__.rpartition(".")[2]: family.__all__ for family in F._FAMILIES}
