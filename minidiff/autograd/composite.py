@@ -68,6 +68,13 @@ class Composite:
     def __repr__(self) -> str:
         return f"<composite {self.__name__}{self.__signature__}>"
 
+    def __copy__(self) -> Composite:
+        """Itself, as a function is: a copied model computes with the same functions."""
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Composite:
+        return self
+
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method of Tensor: the tensor is the first input."""
         return self if instance is None else lambda *others, **options: self(instance, *others, **options)

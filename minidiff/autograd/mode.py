@@ -96,6 +96,6 @@ def observed_by(observer: Observer) -> Iterator[Observer]:
 def watched(method: str, *subject: Any) -> Any:
     """compute(), the last of the arguments, with every observer around it."""
     *subject, compute = subject
-    for observer in reversed(observers):
+    for observer in reversed(tuple(observers)):  # another thread may come or go meanwhile
         compute = functools.partial(getattr(observer, method), *subject, compute)
     return compute()

@@ -77,7 +77,7 @@ class Node:
         self.shape = out.shape
         self.dtype = out.dtype
         if observers:
-            for observer in observers:
+            for observer in tuple(observers):  # another thread may come or go meanwhile
                 observer.recorded(self)
 
     @property
@@ -186,6 +186,13 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<operation {self.__name__}{self.__signature__}>"
+
+    def __copy__(self) -> Operation:
+        """Itself, as a function is: a copied model computes with the same operations."""
+        return self
+
+    def __deepcopy__(self, memo: dict) -> Operation:
+        return self
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """As a method of Tensor: the tensor is the first input."""

@@ -11,10 +11,12 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from minidiff.backend import array_module
 
 from .mode import enable_grad, no_grad, observers, watched
-from .operation import Node
+from .operation import Node, identity
 from .tensor import Tensor
 
 _FREED = "backward: this graph was walked before and freed; pass retain_graph=True the first time to walk it twice"
@@ -25,13 +27,16 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
 
         y_ij = x_j for all i   =>   dL/dx_j = sum_i dL/dy_ij
     """
-    extra = len(g.shape) - len(shape)
+    dtype, extra = g.dtype, len(g.shape) - len(shape)
+    if dtype == np.float16:  # stops counting at 2048
+        g = g.astype(np.float32)
     if extra > 0:
         g = g.sum(axis=tuple(range(extra)))
     repeated = tuple(i for i, (n, m) in enumerate(zip(g.shape, shape)) if m == 1 and n != 1)
     if repeated:
         g = g.sum(axis=repeated, keepdims=True)
-    return g if g.shape == shape else g.reshape(shape)
+    g = g if g.shape == shape else g.reshape(shape)
+    return g if g.dtype == dtype else g.astype(dtype)
 
 
 def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
@@ -43,8 +48,13 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool | None 
     one that was freed.
     """
     leaves = _walk([output], [gradient], None, create_graph, retain_graph)
-    for leaf, g in leaves:
-        leaf.grad = g if leaf.grad is None else leaf.grad + g if create_graph else Tensor(leaf.grad.data + g.data)
+    if not create_graph:
+        for leaf, g in leaves:
+            leaf.grad = g if leaf.grad is None else Tensor(leaf.grad.data + g.data)
+        return
+    with enable_grad():
+        for leaf, g in leaves:  # `identity`: two leaves may have been handed the same Tensor
+            leaf.grad = identity(g) if leaf.grad is None else leaf.grad + g
 
 
 def grad(

@@ -32,7 +32,7 @@ _FAMILIES = (
     elementwise, reduction, shape, indexing, einops, padding, linear, unfolding, convolution, pooling, resampling, normalization,
     activation, attention, embedding, dropout, loss,
 )
-__all__ = [_name for _family in _FAMILIES for _name in _family.__all__]  # noqa: PLE0604
+__all__ = [_name for _family in _FAMILIES for _name in _family.__all__]
 
 for _family in (*_FAMILIES, creation, methods):
     _name_operations(vars(_family))

@@ -47,7 +47,7 @@ def gelu_tanh(input):
     return 0.5 * input * (1.0 + tanh(math.sqrt(2.0 / math.pi) * (input + 0.044715 * (input * input * input))))
 
 
-def gelu(input, approximate: str = "none"):
+def gelu(input, *, approximate: str = "none"):
     """y = x Phi(x), Phi the standard normal distribution function          Hendrycks & Gimpel 2016
 
     approximate: "none" is x/2 (1 + erf(x / sqrt 2)); "tanh" is x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), at most 4.8e-4 away.

@@ -34,8 +34,8 @@ def attended(query, key, value, mask, *, scale):
 
 
 def scaled_dot_product_attention(
-    query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-    enable_gqa: bool = False, *, generator=None,
+    query, key, value, attn_mask=None, dropout_p: float = 0.0, is_causal: bool = False, *, scale: float | None = None,
+    enable_gqa: bool = False, generator=None,
 ):
     """softmax(Q K^T scale + mask) V                                       Vaswani et al. 2017, Eq. 1
 

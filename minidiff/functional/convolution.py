@@ -18,8 +18,9 @@ from numbers import Integral
 from minidiff.autograd import operation
 from minidiff.backend import one_blas_thread
 
+from .precision import wide
 from .reduction import sum
-from .unfolding import add_windows, as_given, batched, named, pad_each, per_dimension, wide, windows
+from .unfolding import add_windows, as_given, batched, named, pad_each, per_dimension, windows
 
 __all__ = ["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from minidiff import backend
 
+from .precision import must_be_real
+
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
@@ -11,7 +13,7 @@ def dropout(input, p: float = 0.5, training: bool = True, *, generator=None):
     """y_i = x_i m_i / (1 - p), m_i = 1 with probability 1 - p, else 0       Srivastava et al. 2014
 
     The mean is kept; outside training y = x. generator: a `minidiff.random.Generator`, needed when something is to be dropped.
-    Any shape. Raises ValueError for p outside [0, 1], or without a generator.
+    Any shape. Raises ValueError for p outside [0, 1], or without a generator; TypeError for integers, of which something is to be dropped.
     """
     return _dropped("dropout", input, p, training, generator, input.shape)
 
@@ -22,6 +24,7 @@ def _dropped(name, input, p, training, generator, shape):
         raise ValueError(f"{name}: p={p}; expected a probability, 0 to 1")
     if not training or p == 0.0:
         return input
+    must_be_real(name, input=input)
     if generator is None:
         raise ValueError(f"{name}: needs generator=, a minidiff.random.Generator: nothing reads a global random state")
     if p == 1.0:

@@ -48,7 +48,7 @@ mul = elementwise(lambda xp, input, other: input * other, "z = x y",
 
 quotient = elementwise(lambda xp, input, other: input / other, "z = x / y", floating=True,
                        input=lambda g, other: g / other,
-                       other=lambda g, input, other: -g * input / (other * other))
+                       other=lambda g, input, other: -g * (input / other / other))  # other * other may overflow
 
 neg = elementwise(lambda xp, input: -input, "y = -x",
                   input=lambda g: -g)
@@ -94,7 +94,6 @@ def div(input, other, *, rounding_mode: str | None = None):
         raise ValueError(f"div: rounding_mode={rounding_mode!r}; expected None, 'floor' or 'trunc'")
     divide = {None: quotient, "floor": floor_divide, "trunc": truncated_quotient}[rounding_mode]
     return divide(input, other)
-
 
 
 def _between(xp, input, end, weight):
@@ -260,16 +259,19 @@ def round(input, *, decimals: int = 0):
     return rounded(input, decimals=decimals) if decimals else nearest(input)
 
 
-share = elementwise(lambda xp, input, other: 0.5 * ((input > other).astype(input.dtype) + (input >= other)),
-                    "1 where the input is larger, 1/2 at a tie, 0 where it is smaller")
+
+def _if_above(g, x, y):
+    """g where x is above y, half of it at a tie. Where one is NaN so is the extreme, and both have the gradient, as in torch."""
+    return where(lt(x, y), 0.0, where(eq(x, y), 0.5 * g, g))
+
 
 maximum = elementwise(lambda xp, input, other: xp.maximum(input, other), "the larger of x and y; equals share the gradient",
-                      input=lambda g, input, other: g * share(input, other),
-                      other=lambda g, input, other: g * (1.0 - share(input, other)))
+                      input=lambda g, input, other: _if_above(g, input, other),
+                      other=lambda g, input, other: _if_above(g, other, input))
 
 minimum = elementwise(lambda xp, input, other: xp.minimum(input, other), "the smaller of x and y; equals share the gradient",
-                      input=lambda g, input, other: g * (1.0 - share(input, other)),
-                      other=lambda g, input, other: g * share(input, other))
+                      input=lambda g, input, other: _if_above(g, other, input),
+                      other=lambda g, input, other: _if_above(g, input, other))
 
 at_least = elementwise(lambda xp, input, min: xp.maximum(input, min), "x, or the bound where x is below it",
                        input=lambda g, input, min: where(ge(input, min), g, 0.0),

@@ -17,9 +17,10 @@ from minidiff import backend
 from minidiff.autograd import composite, operation
 
 from .indexing import gather
+from .precision import wide
 from .reduction import mean
 from .shape import cat, flatten, reshape
-from .unfolding import as_given, batched, named, pad_each, per_dimension, unbatched, wide
+from .unfolding import as_given, batched, named, pad_each, per_dimension, unbatched
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
            "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]

@@ -16,6 +16,7 @@ import numpy as np
 from minidiff.autograd import operation
 
 from .padding import pad
+from .precision import narrow, wide
 from .shape import permute, reshape
 
 __all__ = ["fold", "unfold"]
@@ -44,12 +45,7 @@ def unbatched(out, input, dims: int):
 
 def as_given(out, input, dims: int):
     """A result in the dtype of the input, and without its batch dimension if the input had none."""
-    return unbatched(out if out.dtype == input.dtype else out.astype(input.dtype), input, dims)
-
-
-def wide(x):
-    """The numbers that are to be added up: float16 as float32, anything else as it is."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
+    return unbatched(narrow(out, input.dtype), input, dims)
 
 
 def pad_each(x, widths, value: float = 0.0):
@@ -82,14 +78,15 @@ def windows(xp, x, kernel, stride, dilation):
 
 
 def add_windows(xp, parts, stride, dilation, size):
-    """Add up windows where they overlap: (N, C, *count, *kernel) -> (N, C, *size)."""
+    """Add up windows where they overlap, in at least float32: (N, C, *count, *kernel) -> (N, C, *size)."""
+    dtype, parts = parts.dtype, wide(parts)
     dims = len(size)
     n, c, *out = parts.shape[:-dims]
     x = xp.zeros((n, c, *size), parts.dtype)
     for tap in np.ndindex(*parts.shape[-dims:]):
         place = tuple(slice(i * d, i * d + (m - 1) * s + 1, s) for i, d, m, s in zip(tap, dilation, out, stride))
         x[(..., *place)] += parts[(..., *tap)]
-    return x
+    return narrow(x, dtype)
 
 
 unfolded = operation(lambda xp, input, *, kernel, stride, dilation: windows(xp, input, kernel, stride, dilation),
@@ -154,6 +151,6 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     if rows % math.prod(kernel) or length != math.prod(out):
         raise ValueError(f"fold: expected C {math.prod(kernel)} rows and {math.prod(out)} columns, as many as there are windows of "
                          f"{kernel} in {size}; got shape {tuple(input.shape)}")
-    parts = permute(reshape(wide(columns), (n, rows // math.prod(kernel), *kernel, *out)), (0, 1, 4, 5, 2, 3))
+    parts = permute(reshape(columns, (n, rows // math.prod(kernel), *kernel, *out)), (0, 1, 4, 5, 2, 3))
     x = folded(parts, stride=stride, dilation=dilation, size=tuple(s + 2 * p for s, p in zip(size, padding)))
     return as_given(pad_each(x, [(-p, -p) for p in padding]), input, 1)

@@ -113,11 +113,23 @@ class _Running(_Normalization):
                  device: Any, dtype: Any) -> None:
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self._affine((num_features,), affine, bias)
         self.register_buffer("running_mean", np.zeros(num_features, np.float32) if track_running_stats else None)
         self.register_buffer("running_var", np.ones(num_features, np.float32) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", np.array(0) if track_running_stats else None)
+        self._affine((num_features,), affine, bias)
         self.to(device, dtype)
+
+    def reset_running_stats(self) -> None:
+        """running_mean 0, running_var 1, and no batches tracked."""
+        if self.running_mean is not None:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            self.num_batches_tracked = self.num_batches_tracked * 0
+
+    def reset_parameters(self) -> None:
+        """weight 1, bias 0, and the running statistics at their beginning."""
+        self.reset_running_stats()
+        super().reset_parameters()
 
     def _check(self, input: Any) -> None:
         if len(input.shape) not in self.ranks:

@@ -72,7 +72,8 @@ def layer_of(function: Callable[..., Any], *names: str, inputs: int = 1, **defau
     function's. The class is named after the variable it is assigned to.
     """
     parameters = inspect.signature(function).parameters
-    chosen = [parameters[name].replace(default=defaults.get(name, parameters[name].default)) for name in names or [*parameters][inputs:]]
+    chosen = [parameters[name].replace(default=defaults.get(name, parameters[name].default), kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+              for name in names or [*parameters][inputs:]]
     return type("layer", (_Stateless,), {
         "__module__": __name__, "__doc__": f"`functional.{function.__name__}` as a layer. {function.__doc__ or ''}",
         "function": staticmethod(function), "__signature__": inspect.Signature(chosen)})

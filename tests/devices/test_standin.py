@@ -159,16 +159,17 @@ def test_an_index_may_be_an_array_of_either_side(data):
 
 
 def test_duplicate_indices_are_refused_in_assignments_and_add_up_in_add_at():
-    """On a GPU `a[i] = v` with duplicates gives any of the values."""
+    """On a GPU `a[i] = v` with duplicates gives any of the values; one number for all is no question."""
     index = xp.asarray(np.array([0, 1, 1]))
     x = xp.zeros(3)
     x[xp.asarray(np.array([0, 2]))] = 1.0
     with pytest.raises(IndexError, match="occurs twice"):
-        x[index] = 1.0
+        x[index] = xp.ones(3)
+    x[index] = 1.0
     with pytest.raises(IndexError, match="occurs twice"):
         x[index] += 1.0
     xp.add.at(x, index, xp.ones(3))
-    assert x.tolist() == [2.0, 2.0, 1.0]
+    assert x.tolist() == [2.0, 3.0, 1.0]
     with pytest.raises(TypeError, match="only supports"):
         xp.add.at(xp.zeros(3, np.int64), index, 1)
 

@@ -19,7 +19,7 @@ DEFINITIONS = {
     "leaky_relu": (lambda x: F.leaky_relu(x, 0.25), lambda x: x if x > 0 else x / 4),
     "silu": (F.silu, lambda x: x * SIGMOID(x)),
     "gelu": (F.gelu, lambda x: x / 2 * (1 + erf(x / sqrt(2)))),
-    "gelu tanh": (lambda x: F.gelu(x, "tanh"), lambda x: x / 2 * (1 + tanh(sqrt(2 / mp.pi) * (x + mpf("0.044715") * x ** 3)))),
+    "gelu tanh": (lambda x: F.gelu(x, approximate="tanh"), lambda x: x / 2 * (1 + tanh(sqrt(2 / mp.pi) * (x + mpf("0.044715") * x ** 3)))),
     "quick_gelu": (F.quick_gelu, lambda x: x * SIGMOID(mpf("1.702") * x)),
     "softplus": (lambda x: F.softplus(x, 1.0, 1e5), lambda x: log(1 + exp(x)) if x < 1000 else x),
     "logsigmoid": (F.logsigmoid, lambda x: -log(1 + exp(-x)) if x > -1000 else x),
@@ -105,7 +105,7 @@ X = np.ones((2, 3))
     (lambda: F.softmax(X), TypeError, "dim"),
     (lambda: F.softmax(X.astype(int), 0), TypeError, "softmax: expected floating-point numbers, got input of int64"),
     (lambda: F.softmax(X, 2), IndexError, "softmax"),
-    (lambda: F.gelu(X, "erf"), ValueError, "gelu: approximate='erf'; expected 'none' or 'tanh'"),
+    (lambda: F.gelu(X, approximate="erf"), ValueError, "gelu: approximate='erf'; expected 'none' or 'tanh'"),
     (lambda: F.leaky_relu(X.astype(int)), TypeError, "leaky_relu: expected floating-point numbers"),
 ])
 def test_what_does_not_fit_is_refused(call, error, message):

@@ -142,7 +142,7 @@ def test_gelu_is_x_times_the_normal_distribution(x):
         exact = float(mpmath.mpf(x) * mpmath.ncdf(x))
     assert F.gelu(np.array([x]))[0] == pytest.approx(exact, rel=1e-13, abs=1e-15)
     approximate = x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    assert F.gelu(np.array([x]), "tanh")[0] == pytest.approx(approximate, rel=1e-13, abs=1e-15)
+    assert F.gelu(np.array([x]), approximate="tanh")[0] == pytest.approx(approximate, rel=1e-13, abs=1e-15)
 
 
 # -- slopes at kinks and ties ----------------------------------------------------------------------------------------
@@ -244,7 +244,7 @@ def test_a_choice_between_numbers_has_pytorchs_dtype():
     (lambda x: F.sub(x > 0, x > 0), TypeError, "sub: numpy boolean subtract"),
     (lambda x: F.bitwise_not(x), TypeError, "bitwise_not: "),
     (lambda x: F.mul(x, alpha=2), TypeError, "mul: "),
-    (lambda x: F.gelu(x, "exact"), ValueError, "approximate='exact'; expected 'none' or 'tanh'"),
+    (lambda x: F.gelu(x, approximate="exact"), ValueError, "approximate='exact'; expected 'none' or 'tanh'"),
 ])
 def test_bad_arguments_are_refused(call, error, message):
     """By name: what was expected, what came."""
