@@ -49,7 +49,7 @@ def adam_update(
 def check_setting(owner: str, name: str, value: Any) -> None:
     """Raise ValueError for a setting without meaning: betas in [0, 1), the other numbers finite and at least 0."""
     if name == "betas":
-        if len(value) != 2 or not all(0 <= beta < 1 for beta in value):
+        if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(0 <= beta < 1 for beta in value):
             raise ValueError(f"{owner}: betas={value}; expected two numbers in [0, 1)")
     elif name not in ("nesterov", "dampening") and not 0 <= value < math.inf:
         raise ValueError(f"{owner}: {name}={value}; expected a finite number of at least 0")
@@ -64,8 +64,9 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if isinstance(params, Tensor):
-            raise TypeError(f"{type(self).__name__}: expected parameters in a list, got one Tensor; give [it]")
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            instead = "model.parameters()" if hasattr(params, "parameters") else "[it]"
+            raise TypeError(f"{type(self).__name__}: expected parameters in a list, got one {type(params).__name__}; give {instead}")
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[int, dict[str, Any]] = {}

@@ -175,13 +175,15 @@ def test_settings_changed_in_a_group_hold_from_the_next_step_on():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda p: optim.SGD([], 0.1), ValueError, "SGD: there are no parameters"),
-    (lambda p: optim.Adam(p), TypeError, "Adam: expected parameters in a list, got one Tensor"),
+    (lambda p: optim.Adam(p), TypeError, r"Adam: expected parameters in a list, got one Parameter; give \[it\]"),
     (lambda p: optim.Adam([p, p]), ValueError, "Adam: a parameter occurs twice"),
     (lambda p: optim.Adam([p * 2.0]), TypeError, "Adam: expected parameters, Tensors that were not computed"),
     (lambda p: optim.Adam([np.zeros(3)]), TypeError, "Adam: expected parameters, .* got ndarray"),
     (lambda p: optim.AdamW([p], lr=-1.0), ValueError, "AdamW: lr=-1.0; expected a finite number of at least 0"),
     (lambda p: optim.AdamW([p], eps=math.nan), ValueError, "AdamW: eps=nan"),
     (lambda p: optim.AdamW([p], betas=(0.9, 1.0)), ValueError, r"AdamW: betas=\(0.9, 1.0\)"),
+    (lambda p: optim.AdamW([p], betas=0.9), ValueError, "AdamW: betas=0.9; expected two numbers"),
+    (lambda p: optim.Adam(nn.Linear(2, 2)), TypeError, r"Adam: expected parameters in a list, got one Linear; give model.parameters\(\)"),
     (lambda p: optim.SGD([p], momentum=-0.1), ValueError, "SGD: momentum=-0.1"),
     (lambda p: optim.SGD([p], nesterov=True), ValueError, "SGD: nesterov=True needs a momentum above 0 and no dampening"),
     (lambda p: optim.SGD([{"params": [p], "momentum": -1.0}]), ValueError, "SGD: momentum=-1.0"),

@@ -17,6 +17,8 @@ def _category(x: Any) -> int:
         return 1 if isinstance(x, int) else 2
     if not hasattr(x, "dtype"):
         raise TypeError(f"expected Tensors, arrays or numbers, got {type(x).__name__}")
+    if not isinstance(x.dtype, np.dtype):
+        raise TypeError(f"expected Tensors, arrays or numbers, got {type(x).__module__}.{type(x).__name__}; minidiff.tensor(x) takes it")
     if x.dtype.kind not in _CATEGORY:
         raise TypeError(f"expected real numbers, got elements of type {x.dtype}")
     return _CATEGORY[x.dtype.kind]

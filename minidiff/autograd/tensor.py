@@ -129,7 +129,8 @@ class Tensor:
     def __getattr__(self, name: str) -> Any:
         """Called for names that are not there. PyTorch's operations in place end in one underscore."""
         if name.endswith("_") and not name.endswith("__"):
-            instead = f"x = x.{name[:-1]}(...)" if hasattr(Tensor, name[:-1]) else "an expression that gives the new values"
+            instead = (f"x = x.{name[:-1]}(...)" if hasattr(Tensor, name[:-1])
+                       else "an expression that gives the new values; those of a Parameter p are set by nn.init, or by p.data = ...")
             raise AttributeError(f"Tensor has no {name}: Tensors are values, nothing is written in place; write {instead}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -22,21 +22,25 @@ from .tensor import Tensor
 _FREED = "backward: this graph was walked before and freed; pass retain_graph=True the first time to walk it twice"
 
 
+def _summed(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    wide = np.float32 if x.dtype == np.float16 else x.dtype
+    return x.sum(axis=axis, keepdims=keepdims, dtype=wide).astype(x.dtype, copy=False)
+
+
+summed = operation(_summed, "the sum of a plain array, as the walk needs it")  # its kernel is that of functional's `total`
+
+
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: sum `g` over the axes along which an array of `shape` was repeated.
 
         y_ij = x_j for all i   =>   dL/dx_j = sum_i dL/dy_ij
     """
-    dtype, extra = g.dtype, len(g.shape) - len(shape)
-    if dtype == np.float16:  # stops counting at 2048
-        g = g.astype(np.float32)
-    if extra > 0:
-        g = g.sum(axis=tuple(range(extra)))
-    repeated = tuple(i for i, (n, m) in enumerate(zip(g.shape, shape)) if m == 1 and n != 1)
-    if repeated:
-        g = g.sum(axis=repeated, keepdims=True)
-    g = g if g.shape == shape else g.reshape(shape)
-    return g if g.dtype == dtype else g.astype(dtype)
+    extra = len(g.shape) - len(shape)
+    copies = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1))
+    if not copies:
+        return g
+    total = g.sum(axis=copies) if isinstance(g, Tensor) else summed.compute([g], {"axis": copies, "keepdims": False})
+    return total.reshape(shape)
 
 
 def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:

@@ -20,6 +20,7 @@ from . import (
     loss,
     methods,
     normalization,
+    order,
     padding,
     pooling,
     reduction,
@@ -29,7 +30,7 @@ from . import (
 )
 
 _FAMILIES = (
-    elementwise, reduction, shape, indexing, einops, padding, linear, unfolding, convolution, pooling, resampling, normalization,
+    elementwise, reduction, order, shape, indexing, einops, padding, linear, unfolding, convolution, pooling, resampling, normalization,
     activation, attention, embedding, dropout, loss,
 )
 __all__ = [_name for _family in _FAMILIES for _name in _family.__all__]
@@ -48,6 +49,7 @@ from .indexing import *
 from .linear import *
 from .loss import *
 from .normalization import *
+from .order import *
 from .padding import *
 from .pooling import *
 from .reduction import *

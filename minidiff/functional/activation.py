@@ -14,7 +14,14 @@ from .reduction import axes, sum
 
 __all__ = ["gelu", "leaky_relu", "log_softmax", "logsigmoid", "quick_gelu", "relu", "silu", "softmax", "softplus"]
 
-relu = operation(lambda xp, input: xp.maximum(input, 0), "y = max(x, 0). Any shape.",
+
+def _relu(xp, input):
+    if input.dtype == bool:
+        raise TypeError("relu: expected numbers, got booleans; convert them with astype")
+    return xp.maximum(input, 0)
+
+
+relu = operation(_relu, "y = max(x, 0). Any shape.",
                  input=lambda g, out: g * positive(out))
 
 positive = operation(lambda xp, input: (input > 0).astype(input.dtype))
@@ -31,7 +38,8 @@ def leaky_relu(input, negative_slope: float = 0.01):
 
 @composite
 def silu(input):
-    """y = x sigmoid(x), also called swish (Elfwing et al. 2017). Any shape."""
+    """y = x sigmoid(x), also called swish (Elfwing et al. 2017). Any shape. Raises TypeError unless the input is floating point."""
+    must_be_real("silu", input=input)
     return input * sigmoid(input)
 
 
@@ -56,11 +64,16 @@ def gelu(input, *, approximate: str = "none"):
     must_be_real("gelu", input=input)
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate={approximate!r}; expected 'none' or 'tanh'")
-    return gelu_erf(input) if approximate == "none" else gelu_tanh(input)
+    x = wide(input)  # in float16 the cube of 41 is infinite, and the slope with it NaN
+    return narrow(gelu_erf(x) if approximate == "none" else gelu_tanh(x), input.dtype)
 
 
 def quick_gelu(input):
-    """y = x sigmoid(1.702 x), the approximation of GELU in CLIP            Hendrycks & Gimpel 2016, Sec. 2. Any shape."""
+    """y = x sigmoid(1.702 x), the approximation of GELU in CLIP            Hendrycks & Gimpel 2016, Sec. 2. Any shape.
+
+    Raises TypeError unless the input is floating point.
+    """
+    must_be_real("quick_gelu", input=input)
     return input * sigmoid(1.702 * input)
 
 

@@ -18,7 +18,7 @@ from numbers import Integral
 from minidiff.autograd import operation
 from minidiff.backend import one_blas_thread
 
-from .precision import wide
+from .precision import must_be_arrays, wide
 from .reduction import sum
 from .unfolding import add_windows, as_given, batched, named, pad_each, per_dimension, windows
 
@@ -109,6 +109,7 @@ convolution_weight = operation(
 
 def _checked(name, dims, input, weight, bias, groups, in_axis):
     """The input with a batch dimension; refuses at the door what does not fit. in_axis is the weight's axis of input channels."""
+    must_be_arrays(name, input=input, weight=weight, **({} if bias is None else {"bias": bias}))
     shapes = f"(input shape {tuple(input.shape)}, weight shape {tuple(weight.shape)}, groups={groups})"
     x = batched(name, input, dims)
     if len(weight.shape) != dims + 2 or 0 in weight.shape:

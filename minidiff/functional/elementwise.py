@@ -200,9 +200,16 @@ acos = elementwise(lambda xp, input: xp.arccos(input), "y in [0, pi] with cos y 
 atan = elementwise(lambda xp, input: xp.arctan(input), "y in [-pi/2, pi/2] with tan y = x", floating=True,
                    input=lambda g, input: g / (1.0 + input * input))
 
+
+def _distance_squared(x, y):
+    """x^2 + y^2, but infinite at the origin, where an angle has no slope: 0, as in torch."""
+    squared = x * x + y * y
+    return where(eq(squared, 0), math.inf, squared)
+
+
 atan2 = elementwise(lambda xp, input, other: xp.arctan2(input, other), "the angle in [-pi, pi] of the point (other, input)", floating=True,
-                    input=lambda g, input, other: g * other / (input * input + other * other),
-                    other=lambda g, input, other: -g * input / (input * input + other * other))
+                    input=lambda g, input, other: g * other / _distance_squared(input, other),
+                    other=lambda g, input, other: -g * input / _distance_squared(input, other))
 
 sinh = elementwise(lambda xp, input: xp.sinh(input), "y = (e**x - e**-x) / 2", floating=True,
                    input=lambda g, input: g * cosh(input))

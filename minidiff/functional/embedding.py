@@ -10,12 +10,14 @@ from minidiff import backend
 from minidiff.autograd import Tensor
 
 from .elementwise import where
+from .precision import must_be_arrays
 
 __all__ = ["embedding", "one_hot", "timestep_embedding"]
 
 
 def _integers(name, input):
     """The plain array of an input that must hold integers."""
+    must_be_arrays(name, input=input)
     index = backend.to_array(input)
     if index.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, got {index.dtype}")

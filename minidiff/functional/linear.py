@@ -40,8 +40,9 @@ def _turned(x):
 def _must_meet(name: str, *inputs) -> None:
     """TypeError unless all are arrays or Tensors of numbers, of one dtype: float32 times float64 is rarely meant."""
     for x in inputs:
-        if not hasattr(x, "shape"):
-            raise TypeError(f"{name}: expected Tensors or arrays, got {type(x).__name__}")
+        if not isinstance(getattr(x, "dtype", None), np.dtype):
+            raise TypeError(f"{name}: expected Tensors or arrays, got {type(x).__name__}; minidiff.tensor(...) makes one of lists and of "
+                            "other libraries' arrays")
     if any(x.dtype != inputs[0].dtype for x in inputs):
         raise TypeError(f"{name}: expected one dtype, got {' and '.join(str(x.dtype) for x in inputs)}; convert one of them with astype")
     if inputs[0].dtype == bool:

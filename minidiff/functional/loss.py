@@ -16,9 +16,9 @@ from minidiff.autograd.operation import elementwise
 from minidiff.autograd.promotion import result_type
 
 from .activation import log1pexp, log_softmax
-from .elementwise import abs, clamp, eq, exp, log, maximum, where
+from .elementwise import abs, clamp, eq, exp, log, log1p, maximum, where
 from .indexing import gather
-from .precision import must_be_real, narrow, wide
+from .precision import must_be_arrays, must_be_real, narrow, wide
 from .reduction import mean, sum
 from .shape import reshape, squeeze
 
@@ -48,6 +48,7 @@ def _reduced(name, losses, reduction, dtype, weight=None):
 
 def _floating_pair(name, input, target):
     """Input and target, at least float32, and the dtype of the result. Raises ValueError unless their shapes are the same."""
+    must_be_arrays(name, input=input, target=target)
     if tuple(input.shape) != tuple(target.shape):
         raise ValueError(f"{name}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; they must be the same")
     dtype = result_type(input, target)
@@ -131,10 +132,12 @@ def _class_weight(name, input, weight, dim):
     return reshape(wide(weight), (-1, *(1,) * (len(input.shape) - dim - 1)))
 
 
-def _class_dimension(name, input):
+def _class_dimension(name, input, target):
+    """0 for one sample, else 1; TypeError or ValueError for what has no classes."""
+    must_be_arrays(name, target=target)
+    must_be_real(name, input=input)
     if not input.shape:
         raise ValueError(f"{name}: expected an input (N, classes, ...) or (classes,), got one number")
-    must_be_real(name, input=input)
     return 0 if len(input.shape) == 1 else 1
 
 
@@ -144,7 +147,7 @@ def _by_class(name, log_probabilities, target, weight, ignore_index, reduction, 
     smoothing: this part of each loss is the mean over all classes of -log p times weight. The mean is divided by the sum of the weights
     of the targets that are not ignored.
     """
-    dim = _class_dimension(name, log_probabilities)
+    dim = _class_dimension(name, log_probabilities, target)
     per_class = _class_weight(name, log_probabilities, weight, dim)
     labels, shape = backend.to_array(target), tuple(log_probabilities.shape)
     expected, classes = shape[:dim] + shape[dim + 1:], shape[dim]
@@ -177,7 +180,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index: int = 
     Raises ValueError when the shapes do not fit, IndexError for a class out of range, TypeError unless targets are integers.
     """
     _must_be_unset("nll_loss", size_average, reduce)
-    _class_dimension("nll_loss", input)
+    _class_dimension("nll_loss", input, target)
     return _by_class("nll_loss", wide(input), target, weight, ignore_index, reduction, input.dtype)
 
 
@@ -195,7 +198,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     _must_be_unset(name, size_average, reduce)
-    dim = _class_dimension(name, input)
+    dim = _class_dimension(name, input, target)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"{name}: label_smoothing={label_smoothing}; expected 0 to 1")
     logits = log_softmax(wide(input), dim)
@@ -239,15 +242,16 @@ def binary_cross_entropy_with_logits(
     return _reduced(name, losses if weight is None else losses * wide(weight), reduction, dtype)
 
 
-def _log_at_least(xp, x):
-    """log x, but -100 where it is lower or infinite, as in torch."""
-    return xp.maximum(xp.log(xp.maximum(x, np.finfo(x.dtype).smallest_subnormal)), -100.0)
+def _surprise(xp, input, target):
+    log_one = xp.maximum(xp.log(xp.maximum(input, np.finfo(input.dtype).smallest_subnormal)), -100.0)
+    certain = input == 1.0
+    log_zero = xp.where(certain, -100.0, xp.log1p(-xp.where(certain, 0.0, input)))
+    return -(target * log_one + (1.0 - target) * log_zero)
 
 
-bernoulli = elementwise(lambda xp, input, target: -(target * _log_at_least(xp, input) + (1.0 - target) * _log_at_least(xp, 1.0 - input)),
-                        "-(y log x + (1 - y) log(1 - x)), logarithms at least -100.",
-                        input=lambda g, input, target: g * (input - target) / maximum(input * (1.0 - input), 1e-12),
-                        target=lambda g, input: g * (log(1.0 - input) - log(input)))
+surprise = elementwise(_surprise, "-(y log x + (1 - y) log(1 - x)), logarithms at least -100, as in torch.",
+                       input=lambda g, input, target: g * (input - target) / maximum(input * (1.0 - input), 1e-12),
+                       target=lambda g, input: g * (log1p(-input) - log(input)))
 
 
 def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction: str = "mean"):
@@ -264,7 +268,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
     for what, values in (("input", backend.to_array(input)), ("target", backend.to_array(target))):
         if isinstance(values, np.ndarray) and values.size and not (0.0 <= values.min() and values.max() <= 1.0):
             raise ValueError(f"{name}: {what} from {values.min()} to {values.max()}; expected probabilities, 0 to 1")
-    losses = bernoulli(x, y)
+    losses = surprise(x, y)
     return _reduced(name, losses if weight is None else losses * wide(weight), reduction, dtype)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from minidiff.autograd import Tensor, tensor
 from minidiff.autograd.operation import identity
 
-from . import activation, creation, indexing, linear, reduction, shape
+from . import activation, creation, indexing, linear, order, reduction, shape
 from . import elementwise as e
 
 # -- whose words -----------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def _running(function: Callable[..., Any]) -> Callable[..., Any]:
 def _sort(self: Tensor, *args: Any, **options: Any) -> Any:
     if not {"dim", "descending", "stable"} & options.keys():
         raise TypeError("sort: NumPy's sorts in place, PyTorch's returns values and indices; write sort(dim=-1) for these")
-    return reduction.sort(self, *args, **options)
+    return order.sort(self, *args, **options)
 
 
 def _nonzero(self: Tensor, *, as_tuple: bool | None = None) -> Any:
@@ -266,7 +266,7 @@ _OWN = {
     "__neg__": e.neg, "__abs__": e.abs, "__invert__": e.bitwise_not, "__pos__": lambda self: self, "__hash__": object.__hash__,
     "max": _extreme("max", reduction.amax, e.maximum, reduction.max), "min": _extreme("min", reduction.amin, e.minimum, reduction.min),
     "var": _spread("var", reduction.var), "std": _spread("std", reduction.std),
-    "cumsum": _running(reduction.cumsum), "cumprod": _running(reduction.cumprod), "sort": _sort, "nonzero": _nonzero, "take": _take,
+    "cumsum": _running(order.cumsum), "cumprod": _running(order.cumprod), "sort": _sort, "nonzero": _nonzero, "take": _take,
     "repeat": _repeat, "transpose": _transpose, "squeeze": _squeeze,
     "reshape": with_sizes(shape.reshape), "view": _view, "permute": with_sizes(shape.permute), "expand": with_sizes(shape.expand),
     "flip": with_sizes(shape.flip), "tile": with_sizes(shape.tile), "ravel": lambda self: shape.flatten(self),
@@ -289,7 +289,7 @@ _OWN = {
 }
 
 _NO_METHODS = {"cat", "getitem", "meshgrid", "stack", "var_mean"}  # the tensor is not what comes first, or torch has no such method
-_SAME = [(name, function) for family in (e, reduction, shape, indexing) for name in family.__all__ if name not in _NO_METHODS
+_SAME = [(name, function) for family in (e, reduction, order, shape, indexing) for name in family.__all__ if name not in _NO_METHODS
          for function in (getattr(family, name),)]
 _SAME += [(name, getattr(activation, name)) for name in ("log_softmax", "relu", "softmax")]
 _SAME += [(name, getattr(linear, name)) for name in ("bmm", "dot", "matmul", "mm", "outer")]

@@ -17,7 +17,7 @@ from minidiff import backend
 from minidiff.autograd import composite, operation
 
 from .indexing import gather
-from .precision import wide
+from .precision import must_be_arrays, wide
 from .reduction import mean
 from .shape import cat, flatten, reshape
 from .unfolding import as_given, batched, named, pad_each, per_dimension, unbatched
@@ -121,6 +121,7 @@ def pooled_max(input, *, kernel, stride, padding, dilation, size):
 
 def _numbers(name, input, kinds="f", expected="floating-point numbers"):
     """TypeError unless the elements can be pooled."""
+    must_be_arrays(name, input=input)
     if input.dtype.kind not in kinds:
         raise TypeError(f"{name}: expected {expected}, got {input.dtype}")
 

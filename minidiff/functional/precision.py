@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import numpy as np
 
 
@@ -15,8 +19,30 @@ def narrow(y, dtype):
     return y if y.dtype == dtype else y.astype(dtype)
 
 
+def in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that computes with float16 in float32."""
+
+    @wraps(function)
+    def accumulating(input, **options):
+        if input.dtype != np.float16:
+            return function(input, **options)
+        out = function(wide(input), **options)
+        return tuple(narrow(part, input.dtype) for part in out) if isinstance(out, tuple) else narrow(out, input.dtype)
+
+    return accumulating
+
+
+def must_be_arrays(name: str, **arrays) -> None:
+    """TypeError for lists, numbers, and the arrays of other libraries."""
+    for what, x in arrays.items():
+        if not isinstance(getattr(x, "dtype", None), np.dtype):
+            kind = type(x).__name__ if type(x).__module__ == "builtins" else f"{type(x).__module__}.{type(x).__name__}"
+            raise TypeError(f"{name}: expected a Tensor or an array as {what}, got {kind}; minidiff.tensor(...) makes one of it")
+
+
 def must_be_real(name: str, **arrays) -> None:
-    """TypeError unless all arrays hold floating-point numbers."""
+    """TypeError unless all are arrays of floating-point numbers."""
+    must_be_arrays(name, **arrays)
     for what, x in arrays.items():
         if x.dtype.kind != "f":
             raise TypeError(f"{name}: expected floating-point numbers, got {what} of {x.dtype}; convert it first: .astype('float32')")

@@ -1,15 +1,15 @@
-"""Sums, means, extremes, orders: many elements become one. The gradient goes back to the places that the result came from.
+"""Sums, products, means, extremes, lengths: many elements become one. The gradient goes back to the places that the result came from.
 
 Names and arguments are `torch`'s (`dim`, `keepdim`, `dtype`); dim is an int, several, or None for all, of either sign. Sums and products of
-integers are int64; those of float16 are computed in float32 and come back as float16, so a mean does not overflow.
+integers are int64; those of float16 are computed in float32 and come back as float16, so a mean does not overflow. What keeps
+its shape, running sums and sorting, is in `order.py`.
 """
 
 from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +19,11 @@ from minidiff.autograd import operation
 from .elementwise import abs as magnitude
 from .elementwise import astype, eq, exp, flat, isinf, maximum, minimum, mul, pow, quotient, sign, where
 from .indexing import taken_along
-from .precision import must_be_real, narrow, wide
-from .shape import along, axes_of, axis_of, cat, expand, flip, picked, reshape
+from .precision import in_float32, must_be_real
+from .shape import along, axes_of, axis_of, cat, expand, picked, reshape
 
 __all__ = [
-    "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "cumprod", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod",
-    "sort", "std", "sum", "topk", "var", "var_mean",
+    "all", "amax", "amin", "any", "argmax", "argmin", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "sum", "var", "var_mean",
 ]
 
 # -- the door --------------------------------------------------------------------------------------------------------
@@ -47,7 +46,7 @@ def _integer(dim: Any, name: str) -> int:
     return int(dim)
 
 
-def _one_axis(input, dim: int, name: str) -> int:
+def one_axis(input, dim: int, name: str) -> int:
     """A single dimension; a number without dimensions may be called dimension 0."""
     return axis_of(_integer(dim, name), builtins.max(len(input.shape), 1), name)
 
@@ -70,19 +69,6 @@ def spread(g, like, axis):
     return expand(reshape(g, kept), like.shape)
 
 
-def _in_float32(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that computes with float16 in float32."""
-
-    @wraps(function)
-    def accumulating(input, **options):
-        if input.dtype != np.float16:
-            return function(input, **options)
-        out = function(wide(input), **options)
-        return tuple(narrow(part, input.dtype) for part in out) if isinstance(out, tuple) else narrow(out, input.dtype)
-
-    return accumulating
-
-
 # -- sums ------------------------------------------------------------------------------------------------------------
 
 total = operation(lambda xp, input, *, axis, keepdims: input.sum(axis=axis, keepdims=keepdims), "y = sum_i x_i",
@@ -91,7 +77,7 @@ total = operation(lambda xp, input, *, axis, keepdims: input.sum(axis=axis, keep
 counted = operation(lambda xp, input, *, axis, keepdims, dtype: input.sum(axis=axis, keepdims=keepdims, dtype=dtype),
                     "y = sum_i x_i of integers, in dtype")
 
-_sum = _in_float32(total)
+_sum = in_float32(total)
 
 
 def sum(input, dim=None, keepdim: bool = False, *, dtype=None):
@@ -103,7 +89,7 @@ def sum(input, dim=None, keepdim: bool = False, *, dtype=None):
     return counted(input, axis=axis, keepdims=keepdim, dtype=np.int64 if dtype is None else dtype)
 
 
-@_in_float32
+@in_float32
 def _mean(input, axis, keepdims):
     return quotient(total(input, axis=axis, keepdims=keepdims), _size(input, axis) or math.nan)  # 0 / NaN: NaN without a warning
 
@@ -120,7 +106,7 @@ def mean(input, dim=None, keepdim: bool = False, *, dtype=None):
     return _mean(input, axis=axis, keepdims=keepdim)
 
 
-@_in_float32
+@in_float32
 def _moments(input, axis, keepdims, correction):
     """Variance and mean."""
     average = _mean(input, axis=axis, keepdims=True)
@@ -164,21 +150,7 @@ def std(input, dim=None, unbiased: bool | None = None, keepdim: bool = False, *,
     return root(_spread_of("std", input, dim, unbiased, keepdim, correction)[0])
 
 
-running = operation(lambda xp, input, *, axis, dtype: xp.cumsum(input, axis=axis, dtype=dtype).reshape(input.shape),
-                    "y_i = x_0 + ... + x_i, added up in dtype",
-                    input=lambda g, axis, dtype: flip(running(flip(g, (axis,)), axis=axis, dtype=dtype), (axis,)) if g.shape else g)
-
-
-def cumsum(input, dim: int, *, dtype=None):
-    """y_i = x_0 + ... + x_i along `dim`, added up in float64. dtype: to convert to first. IndexError for a wrong dim."""
-    axis = _one_axis(input, dim, "cumsum")
-    input = input if dtype is None else astype(input, dtype)
-    if input.dtype.kind == "f":
-        return narrow(running(input, axis=axis, dtype=np.float64), input.dtype)
-    return running(input, axis=axis, dtype=np.int64 if dtype is None else dtype)
-
-
-@_in_float32
+@in_float32
 def _product(input, axis):
     """Products of pairs, then of pairs of those: the gradient needs no division, so zeros do no harm."""
     n = input.shape[axis]
@@ -194,7 +166,7 @@ def _product(input, axis):
 
 def prod(input, dim: int | None = None, keepdim: bool = False, *, dtype=None):
     """y = x_0 x_1 ... along `dim` (one, or None for all), kept with size 1 if keepdim; 1 for no elements. dtype: to convert to first."""
-    axis = None if dim is None else _one_axis(input, dim, "prod")
+    axis = None if dim is None else one_axis(input, dim, "prod")
     input = input if dtype is None else astype(input, dtype)
     if input.dtype.kind != "f" and dtype is None:
         input = astype(input, np.int64)
@@ -202,26 +174,6 @@ def prod(input, dim: int | None = None, keepdim: bool = False, *, dtype=None):
     if axis is None or not shape:
         return reshape(_product(reshape(input, (math.prod(shape),)), axis=0), (1,) * len(shape) if keepdim else ())
     return reshape(_product(input, axis=axis), (*shape[:axis], *(1,) * keepdim, *shape[axis + 1:]))
-
-
-@_in_float32
-def _running_product(input, axis):
-    """After step k, each element is the product of the 2^k up to it."""
-    reach, n = 1, input.shape[axis]
-    while reach < n:
-        first, rest, before = (picked(input, index=along(axis, part)) for part in (slice(reach), slice(reach, n), slice(n - reach)))
-        input = cat([first, mul(rest, before)], axis)
-        reach *= 2
-    return input
-
-
-def cumprod(input, dim: int, *, dtype=None):
-    """y_i = x_0 ... x_i along `dim`. dtype: to convert to first. IndexError for a wrong dim."""
-    axis = _one_axis(input, dim, "cumprod")
-    input = input if dtype is None else astype(input, dtype)
-    if input.dtype.kind != "f" and dtype is None:
-        input = astype(input, np.int64)
-    return _running_product(input, axis=axis) if input.shape else input
 
 
 # -- extremes --------------------------------------------------------------------------------------------------------
@@ -255,7 +207,7 @@ where_smallest = operation(lambda xp, input, *, axis, keepdims: input.argmin(axi
 
 
 def _place(name, place, input, dim, keepdim):
-    axis = None if dim is None else _one_axis(input, dim, name)
+    axis = None if dim is None else one_axis(input, dim, name)
     _something(input, tuple(range(len(input.shape))) if axis is None else (axis,) * bool(input.shape), name)
     return place(input, axis=axis if input.shape else None, keepdims=keepdim)
 
@@ -277,7 +229,7 @@ class ValuesAndIndices(NamedTuple):
     indices: Any
 
 
-def _at(input, indices, axis):
+def values_at(input, indices, axis):
     """The elements at these places along an axis."""
     return ValuesAndIndices(taken_along(input, indices, axis=axis) if input.shape else input, indices)
 
@@ -291,8 +243,8 @@ def _extreme(name, input, dim, keepdim, other, of_two, of_all, place):
     if dim is None:
         axis = _something(input, tuple(range(len(input.shape))), name)
         return of_all(input, axis=axis, keepdims=keepdim)
-    axis = _one_axis(input, dim, name)
-    values, indices = _at(input, _place(name, place, input, dim, True), axis)
+    axis = one_axis(input, dim, name)
+    values, indices = values_at(input, _place(name, place, input, dim, True), axis)
     shape = input.shape if keepdim or not input.shape else (*input.shape[:axis], *input.shape[axis + 1:])
     shape = tuple(1 if keepdim and i == axis else n for i, n in enumerate(shape))
     return ValuesAndIndices(reshape(values, shape), reshape(indices, shape))
@@ -315,46 +267,6 @@ def min(input, dim=None, keepdim: bool = False, *, other=None):
     return _extreme("min", input, dim, keepdim, other, minimum, smallest, where_smallest)
 
 
-# -- order -----------------------------------------------------------------------------------------------------------
-
-
-def _argsort(xp, input, *, axis, descending):
-    if not descending:
-        return xp.argsort(input, axis=axis, kind="stable")
-    backwards = xp.argsort(xp.flip(input, axis), axis=axis, kind="stable")  # sorted backwards and read backwards: equals keep their order
-    return input.shape[axis] - 1 - xp.flip(backwards, axis)
-
-
-ordering = operation(_argsort, "the indices that sort")
-
-
-def _order(name, input, dim, descending):
-    """The sorting indices, and the axis."""
-    axis = _one_axis(input, dim, name)
-    if input.shape:
-        return ordering(input, axis=axis, descending=descending), axis
-    return reshape(ordering(reshape(input, (1,)), axis=0, descending=descending), ()), axis
-
-
-def argsort(input, dim: int = -1, descending: bool = False, *, stable: bool = False):
-    """The indices (int64) that sort along `dim`. Equals keep their order, whether `stable` is asked for or not. NaN counts as largest."""
-    return _order("argsort", input, dim, descending)[0]
-
-
-def sort(input, dim: int = -1, descending: bool = False, *, stable: bool = False) -> ValuesAndIndices:
-    """The elements in order along `dim`, and the indices at which they stood. Equals keep their order; NaN counts as largest."""
-    return _at(input, *_order("sort", input, dim, descending))
-
-
-def topk(input, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:
-    """The k largest (or smallest) elements along `dim`, in order, and their indices. ValueError unless there are as many as k."""
-    indices, axis = _order("topk", input, dim, largest)
-    n = input.shape[axis] if input.shape else 1
-    if not 0 <= k <= n:
-        raise ValueError(f"topk: k={k}, but dimension {dim} of shape {tuple(input.shape)} has {n} elements")
-    return _at(input, picked(indices, index=along(axis, slice(k))) if input.shape else indices, axis)
-
-
 # -- logarithms of sums, lengths, truths -----------------------------------------------------------------------------
 
 
@@ -364,7 +276,8 @@ def _logsumexp(xp, input, *, axis, keepdims):
     peak = input.max(axis=axis, keepdims=True)
     peak = xp.where(xp.isfinite(peak), peak, xp.zeros_like(peak))
     sums = xp.exp(input - peak).sum(axis=axis, keepdims=True)
-    out = xp.where(sums > 0, xp.log(xp.where(sums > 0, sums, xp.ones_like(sums))) + peak, -math.inf)
+    nothing = sums == 0  # log 0 without NumPy's warning
+    out = xp.where(nothing, -math.inf, xp.log(xp.where(nothing, 1.0, sums)) + peak)
     return out if keepdims else out.reshape([n for i, n in enumerate(input.shape) if i not in axis])
 
 
@@ -375,7 +288,7 @@ def _softmax_of(g, input, out, axis):
 
 
 log_of_sum = operation(_logsumexp, "y = log sum_i e^x_i", input=_softmax_of)
-_log_of_sum = _in_float32(log_of_sum)
+_log_of_sum = in_float32(log_of_sum)
 
 
 def logsumexp(input, dim, keepdim: bool = False):
@@ -407,7 +320,7 @@ def _direction(g, input, out, p, axis):
 
 
 length = operation(_length, "y = (sum_i |x_i|**p)**(1/p)", input=_direction)
-_norm = _in_float32(length)
+_norm = in_float32(length)
 
 
 def norm(input, p: float | str = "fro", dim=None, keepdim: bool = False):

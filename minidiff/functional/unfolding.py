@@ -16,7 +16,7 @@ import numpy as np
 from minidiff.autograd import operation
 
 from .padding import pad
-from .precision import narrow, wide
+from .precision import must_be_arrays, narrow, wide
 from .shape import permute, reshape
 
 __all__ = ["fold", "unfold"]
@@ -32,6 +32,7 @@ def per_dimension(value, dims: int, name: str, least: int = 0) -> tuple[int, ...
 
 def batched(name: str, input, dims: int):
     """The input (N, C, *size), also where it was given as one sample (C, *size); ValueError unless there is something in each sample."""
+    must_be_arrays(name, input=input)
     size = ("L", "H, W", "D, H, W")[dims - 1]
     if len(input.shape) not in (dims + 1, dims + 2) or 0 in input.shape[-dims - 1:]:
         raise ValueError(f"{name}: expected an input (N, C, {size}) or (C, {size}), where only N may be 0; got shape {tuple(input.shape)}")

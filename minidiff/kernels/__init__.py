@@ -14,6 +14,7 @@ Importing this package tells the operations about their kernels; a kernel answer
 and then the twin runs.
 """
 
+from minidiff.autograd.walk import summed
 from minidiff.functional.activation import gelu_erf, gelu_tanh, silu
 from minidiff.functional.attention import attended
 from minidiff.functional.convolution import convolution as _convolution
@@ -37,7 +38,7 @@ gelu_erf.kernel = activation.gelu_erf
 gelu_tanh.kernel = activation.gelu_tanh
 attended.kernel = attention.attention
 _product.kernel = product.matmul
-total.kernel = summation.total
+total.kernel = summed.kernel = summation.total
 plus.kernel = elementwise.add
 mul.kernel = elementwise.mul
 reshaped.kernel = elementwise.merge_into_channels

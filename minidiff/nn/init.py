@@ -30,7 +30,8 @@ def _set(tensor: Tensor, values: Any) -> Tensor:
 
 def _check(name: str, tensor: Any) -> None:
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name}: expected a Tensor, whose values are to be set, got {type(tensor).__name__}")
+        raise TypeError(f"{name}: expected a Tensor, whose values are to be set, got {type(tensor).__name__}; give a parameter itself, "
+                        "not its .data")
     if tensor.node is not None or tensor.dtype.kind != "f":
         raise TypeError(f"{name}: expected a floating-point Tensor that was not computed from others, such as a Parameter")
 

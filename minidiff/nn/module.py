@@ -28,6 +28,16 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad=requires_grad)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """p.data = tensor takes the values of the tensor: what is in `data` is an array."""
+        super().__setattr__(name, value.data if name == "data" and isinstance(value, Tensor) else value)
+
+    def _refuse_in_place(self, other: Any) -> Any:
+        """`p -= lr * p.grad` would give the name p to a new Tensor, and leave the parameter as it was."""
+        raise TypeError("Parameter: +=, -=, *= and the like do not write into it; give it new values: p.data = (p - lr * p.grad).data")
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = __imatmul__ = _refuse_in_place
+
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
@@ -60,6 +70,13 @@ class Module:
         return self.forward(*args, **kwargs)
 
     # -- what it owns ------------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute. Raises TypeError where a parameter is, for anything but another Parameter or None: it would be lost."""
+        if not (value is None or isinstance(value, Parameter)) and isinstance(vars(self).get(name), Parameter):
+            raise TypeError(f"{type(self).__name__}: {name} is a parameter, it cannot become a {type(value).__name__}; give it new values, "
+                            f".{name}.data = ..., or another one, .{name} = Parameter(...)")
+        object.__setattr__(self, name, value)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Set the attribute `name` to a parameter, or to None: a place that is left empty. The same as assigning it."""

@@ -113,8 +113,8 @@ class _Running(_Normalization):
                  device: Any, dtype: Any) -> None:
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self.register_buffer("running_mean", np.zeros(num_features, np.float32) if track_running_stats else None)
-        self.register_buffer("running_var", np.ones(num_features, np.float32) if track_running_stats else None)
+        for name in ("running_mean", "running_var"):
+            self.register_buffer(name, np.zeros(num_features, np.float32) if track_running_stats else None)
         self.register_buffer("num_batches_tracked", np.array(0) if track_running_stats else None)
         self._affine((num_features,), affine, bias)
         self.to(device, dtype)

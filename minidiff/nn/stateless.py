@@ -43,6 +43,9 @@ class _Stateless(Module):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         refuse_inplace(type(self).__name__, options.pop("inplace", False))
+        if len(args) == len(self.__signature__.parameters) + 1 and isinstance(args[-1], bool):  # ReLU(True), LeakyReLU(0.2, True)
+            *args, inplace = args
+            refuse_inplace(type(self).__name__, inplace)
         try:
             arguments = self.__signature__.bind(*args, **options)
         except TypeError as error:

@@ -1,5 +1,6 @@
 """Declaring operations and composites: what is called when, and on what."""
 
+import copy
 import dataclasses
 
 import numpy as np
@@ -197,3 +198,9 @@ def test_a_walked_composite_is_freed(gated):
     y.backward()
     with pytest.raises(RuntimeError, match="freed"):
         y.backward()
+
+
+def test_a_copied_model_computes_with_the_same_operations():
+    """copy and deepcopy leave operations and composites what they are, as they leave functions: kernels and rules stay theirs."""
+    for function in (F.relu, F.mul, F.silu):
+        assert copy.copy(function) is function and copy.deepcopy({"activation": [function]})["activation"][0] is function

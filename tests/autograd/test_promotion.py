@@ -63,6 +63,9 @@ def test_what_is_no_number_is_refused_by_the_name_of_the_function():
     for other in ([1.0, 2.0], "1", None, 1j, np.array([1j]), np.array(["2020-01-01"], "datetime64[D]")):
         with pytest.raises(TypeError, match=r"^mul: expected "):
             F.mul(x, other)
+    foreign = type("Foreign", (), {"dtype": "float32", "shape": (2,), "ndim": 1})()
+    with pytest.raises(TypeError, match=r"^exp: expected Tensors, arrays or numbers, got .*Foreign; minidiff.tensor\(x\) takes it"):
+        F.exp(foreign)
     with pytest.raises(TypeError, match=r"^exp: expected Tensors, arrays or numbers, got list"):
         F.exp([1.0])
 

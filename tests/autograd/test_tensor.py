@@ -76,6 +76,8 @@ def test_one_element_is_a_number():
         for x in (Tensor(A), Tensor(np.zeros(0))):
             with pytest.raises(ValueError, match=r"item: expected one element|bool: a Tensor of shape"):
                 ask(x)
+    with pytest.raises(ValueError, match=r"bool: a Tensor of shape .* is neither true nor false"):
+        bool(Tensor(A))
     for x in (tensor(1.0), tensor([1, 2])):
         with pytest.raises(TypeError, match="only a Tensor of one integer is an index"):
             operator.index(x)

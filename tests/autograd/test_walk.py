@@ -84,6 +84,14 @@ def test_broadcasting_is_undone_by_summing_over_the_copies(shapes):
         np.testing.assert_allclose(g.data, expected, rtol=1e-13, atol=1e-13)
 
 
+def test_broadcasting_of_float16_is_undone_in_float32():
+    """5000 rows and one vector: float16 alone stops counting at 2048."""
+    x, g = tensor(np.zeros(3, np.float16), requires_grad=True), np.ones((5000, 3), np.float16)
+    for y in (x + np.zeros((5000, 3), np.float16), F.expand(x, (5000, 3))):
+        found = grad(y, x, g)
+        assert found.dtype == np.float16 and found.data.tolist() == [5000] * 3
+
+
 def test_scalars_and_vectors_broadcast_in_products_too():
     """(1, 3) * (2, 1) * () against the derivative by hand."""
     a, b, c = leaf([[1.0, 2.0, 3.0]]), leaf([[4.0], [5.0]]), leaf(0.5)
@@ -104,6 +112,15 @@ def test_backward_adds_to_what_is_there():
         np.testing.assert_array_equal(x.grad.data, factor * 2 * x.data)
     assert unused.grad is None
     assert x.grad.node is None and not x.grad.requires_grad
+
+
+def test_every_leaf_has_a_gradient_of_its_own():
+    """x + y hands one and the same gradient to both; changing what is in one `.grad` leaves the other."""
+    for create_graph in (False, True):
+        x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+        ((x + y) * np.array([5.0, 7.0])).sum().backward(create_graph=create_graph)
+        x.grad.data = x.grad.data * 0.0
+        assert y.grad.data.tolist() == [5.0, 7.0]
 
 
 def test_backward_with_a_gradient_is_a_vector_jacobian_product():
@@ -298,3 +315,12 @@ def test_an_input_without_a_rule_passes_nothing():
     x = leaf([1.0, -1.0])
     assert not step(x).requires_grad
     np.testing.assert_array_equal(grad((x * step(x)).sum(), x).data, [1.0, 0.0])
+
+
+def test_the_sum_over_many_copies_keeps_its_digits():
+    """A bias added to a million rows, in float32 and float16: its gradient is the number of rows times g (added one by one: 1 % off, and 2048)."""
+    for dtype, rows, value, tolerance in ((np.float32, 1_000_000, 0.1, 5e-6), (np.float16, 5000, 1.0, 1e-3)):
+        bias = leaf([0.0, 0.0, 0.0], dtype)
+        (tensor(np.zeros((rows, 3), dtype)) + bias).backward(np.full((rows, 3), value, dtype))
+        expected = rows * float(dtype(value))
+        np.testing.assert_allclose(bias.grad.numpy().astype(np.float64), expected, rtol=tolerance)

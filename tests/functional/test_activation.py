@@ -96,6 +96,15 @@ def test_softmax_sums_float16_in_float32():
             np.testing.assert_allclose(found, function(integers.astype(float), -1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_of_float16_has_slopes_where_its_cube_is_infinite(approximate):
+    """41**3 is above 65504; the slope is 1 and 0 all the same."""
+    x = tensor(np.array([41.0, -41.0, 3e4, -3e4], np.float16), requires_grad=True)
+    y = F.gelu(x, approximate=approximate)
+    assert y.dtype == np.float16 and y.data.tolist() == [41.0, 0.0, 3e4, 0.0]
+    assert grad(y.sum(), x).data.tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
 X = np.ones((2, 3))
 
 
@@ -107,6 +116,9 @@ X = np.ones((2, 3))
     (lambda: F.softmax(X, 2), IndexError, "softmax"),
     (lambda: F.gelu(X, approximate="erf"), ValueError, "gelu: approximate='erf'; expected 'none' or 'tanh'"),
     (lambda: F.leaky_relu(X.astype(int)), TypeError, "leaky_relu: expected floating-point numbers"),
+    (lambda: F.silu(X.astype(int)), TypeError, "silu: expected floating-point numbers"),
+    (lambda: F.quick_gelu(X.astype(int)), TypeError, "quick_gelu: expected floating-point numbers"),
+    (lambda: F.relu(X > 0), TypeError, "relu: expected numbers, got booleans"),
 ])
 def test_what_does_not_fit_is_refused(call, error, message):
     """One clear error each."""

@@ -276,6 +276,8 @@ X, W = np.ones((2, 3, 5, 5)), np.ones((8, 3, 3, 3))
     (lambda: F.conv2d(X[0], W[0]), ValueError, "weight of 4 dimensions"),
     (lambda: F.conv2d(X, W, np.ones(3)), ValueError, r"bias of shape \(3,\); the weight asks for \(8,\)"),
     (lambda: F.conv2d(X[:, :, :2], W), ValueError, "spans 3 does not fit into a padded size of 2"),
+    (lambda: F.conv2d(X[:, :, :1], W, dilation=(2, 1), padding=1), ValueError, "spans 5 does not fit into a padded size of 3"),
+    (lambda: F.conv2d(X[:, :, :2], W, dilation=(2, 1), padding=1), ValueError, "spans 5 does not fit into a padded size of 4"),
     (lambda: F.conv2d(X, W, dilation=3), ValueError, "spans 7"),
     (lambda: F.conv2d(X, W, stride=0), ValueError, "conv2d: stride: expected an int of at least 1, or 2 of them, got 0"),
     (lambda: F.conv2d(X, W, stride=1.5), ValueError, "got 1.5"),

@@ -22,7 +22,8 @@ def test_filled_arrays_are_numpys(size, dtype):
     for found in (minidiff.zeros(*form, dtype=dtype) for form in forms):
         np.testing.assert_array_equal(found.numpy(), np.zeros(size), strict=False)
         assert type(found) is Tensor and found.shape == size and found.dtype == np.dtype(dtype or np.float32)
-    assert (minidiff.ones(size).numpy() == 1).all()
+    found = minidiff.ones(size, dtype=dtype)
+    assert (found.numpy() == 1).all() and found.shape == size and found.dtype == np.dtype(dtype or np.float32)
     for value, expected in ((1, np.int64), (True, np.bool_), (1.0, np.float32), (np.float64(1), np.float64), (tensor(1), np.int64)):
         found = minidiff.full(size, value, dtype=dtype)
         assert (found.numpy() == 1).all() and found.shape == size and found.dtype == (expected if dtype is None else np.dtype(dtype))
@@ -68,7 +69,9 @@ def test_random_numbers_are_the_generators():
     np.testing.assert_array_equal(minidiff.randperm(9, generator=Generator(1)).numpy(), Generator(1).permutation(9))
     p = np.array([0.0, 1.0, 0.5, 0.25])
     np.testing.assert_array_equal(minidiff.bernoulli(p, generator=Generator(2)).numpy(), Generator(2).random(4, "float64") < p)
-    assert minidiff.randn(3, generator=g, dtype="float16").dtype == np.float16
+    normal = minidiff.randn(50, generator=Generator(3), dtype="float16")
+    np.testing.assert_array_equal(normal.numpy(), Generator(3).standard_normal(50).astype(np.float16))
+    assert normal.dtype == np.float16
 
 
 def test_uniforms_in_float16_stay_below_1():

@@ -65,6 +65,14 @@ def test_a_single_sample_needs_no_batch(dropout):
     np.testing.assert_array_equal(dropout(x, generator=Generator(1)), dropout(x[None], generator=Generator(1))[0])
 
 
+def test_integers_pass_and_are_not_dropped():
+    """Where nothing is to be dropped they stay integers; otherwise they would become float64, and are refused."""
+    x = np.ones(3, np.int32)
+    assert F.dropout(x, 0.5, False) is x
+    with pytest.raises(TypeError, match=r"^dropout: expected floating-point numbers, got input of int32"):
+        F.dropout(x, 0.5, generator=Generator(0))
+
+
 def test_an_empty_batch_stays_empty():
     """Nothing to drop, in the input's dtype, also in float16."""
     y = F.dropout(np.ones((0, 3), np.float16), 0.5, generator=Generator(0))

@@ -2,6 +2,7 @@
 
 import fractions
 import math
+import operator
 
 import mpmath
 import numpy as np
@@ -107,6 +108,38 @@ def test_numbers_alone_are_taken_as_well():
     assert F.exp(0.0) == F.cos(0) == F.sigmoid(800.0) == 1.0
 
 
+@pytest.mark.parametrize(("name", "count"), [*((name, 1) for name in sorted(EXACT.keys() - {"square"})),
+                                             ("atan2", 2), ("logaddexp", 2), ("div", 2)])
+def test_integers_become_float32(name, count):
+    """Of every width, and booleans: a function that leaves the integers does not lead to float64 unasked."""
+    for dtype in (np.int64, np.uint8, np.bool_):
+        found = getattr(F, name)(*[np.ones(2, dtype)] * count)
+        assert found.dtype == np.float32
+        with np.errstate(divide="ignore"):
+            np.testing.assert_array_equal(found, getattr(F, name)(*[np.ones(2, np.float32)] * count))
+
+
+QUESTIONS = {
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "logical_and": lambda x, y: bool(x and y), "logical_or": lambda x, y: bool(x or y), "logical_xor": lambda x, y: bool(x) != bool(y),
+    "logical_not": operator.not_, "isnan": math.isnan, "isinf": math.isinf, "isfinite": math.isfinite,
+}
+BITS = {"bitwise_and": operator.and_, "bitwise_or": operator.or_, "bitwise_xor": operator.xor, "bitwise_not": operator.invert}
+
+
+@pytest.mark.parametrize("name", [*QUESTIONS, *BITS])
+def test_questions_and_bits_are_answered_as_by_python(name):
+    """Every pair of a few numbers, NaN and infinities among them; integers for bits."""
+    numbers = [-3, 0, 1, 6] if name in BITS else [-1.5, 0.0, 1.0, 2.0, math.nan, math.inf, -math.inf]
+    exact = (QUESTIONS | BITS)[name]
+    if name in ("logical_not", "isnan", "isinf", "isfinite", "bitwise_not"):
+        found, expected = getattr(F, name)(np.array(numbers)), [exact(x) for x in numbers]
+    else:
+        found = getattr(F, name)(np.array(numbers)[:, None], np.array(numbers))
+        expected = [[exact(x, y) for y in numbers] for x in numbers]
+    assert found.tolist() == expected
+
+
 @given(finite)
 def test_the_sigmoid_is_odd_about_one_half(x):
     """s(-x) = 1 - s(x)."""
@@ -209,6 +242,29 @@ def test_ties_share_the_gradient():
         x, y = (tensor([1.0, 2.0, 3.0], requires_grad=True) for _ in range(2))
         for g in grad(function(x, y).sum(), [x, y]):
             assert g.data.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_a_number_may_be_one_of_two():
+    """maximum and minimum of a number and a tensor: the slope is 0, a half at the tie, or 1."""
+    slopes = [0.0, 0.5, 1.0]
+    for function, expected in ((F.maximum, slopes), (F.minimum, slopes[::-1])):
+        assert slope(lambda x, f=function: f(2.0, x), [1.0, 2.0, 3.0]).tolist() == expected
+        assert slope(lambda x, f=function: f(x, 2), [1.0, 2.0, 3.0]).tolist() == expected
+
+
+@pytest.mark.parametrize(("dtype", "x", "y"), [(np.float32, 1e25, 1e25), (np.float32, 1e-25, 1e-25), (np.float32, 0.0, 1e-25),
+                                               (np.float16, 1.0, 300.0), (np.float16, 1e-4, 1e-4), (np.float16, 0.0, 1e-4)])
+def test_the_slope_of_a_quotient_needs_no_square(dtype, x, y):
+    """-x / y^2 where it can be written, though y^2 cannot."""
+    x, y = np.array([x], dtype), tensor(np.array([y], dtype), requires_grad=True)
+    expected = -x.astype(np.float64) / y.data.astype(np.float64)**2
+    np.testing.assert_allclose(grad(x / y, y).data, expected, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal)
+
+
+def test_the_angle_of_the_origin_has_slope_0():
+    """As in PyTorch; x / (x^2 + y^2) would be NaN."""
+    x, y = (tensor(np.zeros(1), requires_grad=True) for _ in range(2))
+    assert [g.item() for g in grad(F.atan2(x, y), [x, y])] == [0.0, 0.0]
 
 
 def test_where_takes_no_gradient_through_the_other_side():

@@ -111,6 +111,13 @@ def test_the_two_binary_cross_entropies_agree(x, y):
     np.testing.assert_array_equal(sure, [0, 0, 100, 100])
 
 
+@given(st.floats(1e-300, 1e-3), st.floats(0, 1))
+def test_binary_cross_entropy_keeps_the_digits_of_small_probabilities(x, y):
+    """log(1 - x) near x = 0, by Python's log1p."""
+    found = F.binary_cross_entropy(np.array([x]), np.array([y])).item()
+    assert found == pytest.approx(-y * max(math.log(x), -100.0) - (1 - y) * math.log1p(-x), rel=1e-14)
+
+
 def test_the_gradient_of_a_sure_mistake_is_large_but_finite():
     """At probability 0: torch's -1e12."""
     x = tensor(np.array([0.0, 1.0]), requires_grad=True)

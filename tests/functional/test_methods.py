@@ -166,7 +166,8 @@ def test_the_keyword_says_whose_words_they_are():
     assert X.min(1, True)[1].tolist() == [[1], [2]] and X.min(1, keepdim=True)[0].shape == (2, 1)
     assert X.max(axis=1).tolist() == [1.5, 3.0] and X.max(1, keepdims=True).shape == (2, 1)
     assert X.max(tensor(0.5)).tolist() == np.maximum(A, 0.5).tolist()
-    assert X.repeat(2, 1, 1).shape == (2, 2, 3) and X.repeat((3, 1, 2)).shape == (3, 2, 6)
+    assert X.repeat(2, 1, 1).tolist() == np.tile(A, (2, 1, 1)).tolist() and X.repeat((3, 1, 2)).shape == (3, 2, 6)
+    assert X[None].repeat(1, 2, 3).tolist() == np.tile(A[None], (1, 2, 3)).tolist()
     assert X.transpose(0, 1).shape == X.transpose().shape == X.transpose(dim0=1, dim1=0).shape == (3, 2)
     assert X[None].transpose(1, 2).shape == (1, 3, 2) and X[None].transpose(2, 0, 1).shape == (3, 1, 2)
     assert [i.tolist() for i in X.nonzero(as_tuple=True)] == [i.tolist() for i in A.nonzero()]

@@ -220,6 +220,7 @@ X = np.ones((1, 2, 4, 6))
     (lambda: F.max_pool2d(X, 5), r"^max_pool2d: a \(5, 5\) window with dilation \(1, 1\) does not fit an input of shape \(1, 2, 4, 6\)"),
     (lambda: F.max_pool2d(X, 3, dilation=2), "does not fit"),
     (lambda: F.max_pool1d(np.ones((1, 1, 2)), 2, padding=1, dilation=3), "has no element of an input of shape .* expected less padding"),
+    (lambda: F.max_pool1d(np.ones((1, 1, 1)), 2, padding=1, dilation=2), "has no element of an input"),
     (lambda: F.avg_pool2d(X[0, 0], 2), r"^avg_pool2d: expected an input \(N, C, H, W\) or \(C, H, W\)"),
     (lambda: F.max_pool2d(X[:, :0], 2), "where only N may be 0"),
     (lambda: F.max_pool2d(X, 3, padding=2), "more than half of the kernel"),

@@ -222,6 +222,10 @@ def test_integers_are_added_up_as_int64():
     assert F.sum(x) == 2400 and F.cumsum(x, 1)[0].tolist() == [200, 400, 600, 800]
     assert F.sum(x, dtype=np.float64).dtype == F.mean(x, dtype=np.float64).dtype == np.float64
     assert F.sum(np.ones(3), dtype=np.int32).dtype == np.int32
+    for function, expected in ((F.cumsum, [0.5, 1.0]), (F.cumprod, [0.5, 0.25])):
+        found = function(np.full(2, 0.5), 0, dtype=np.float32)
+        assert found.dtype == np.float32 and found.tolist() == expected
+        assert function(x[0], 0, dtype=np.float64).dtype == np.float64
     assert (F.amin(x), F.amax(np.array([-128, 5], np.int8)), F.amin(np.array([0, 5], np.uint8))) == (200, 5, 0)
 
 
@@ -237,6 +241,13 @@ def test_what_nothing_adds_up_to():
     for function in (F.amax, F.amin, F.max, F.min, F.argmax, F.argmin, lambda x: F.norm(x, math.inf)):
         with pytest.raises(ValueError, match=r"of nothing there is no|no elements along"):
             function(x)
+
+
+def test_logsumexp_of_nan_is_nan():
+    """A NaN is not taken for "all are -inf"; nor is its gradient."""
+    x = tensor(np.array([[math.nan, 0.0], [-math.inf, math.nan]]), requires_grad=True)
+    out = F.logsumexp(x, 1)
+    assert np.isnan(out.data).all() and np.isnan(grad(out.sum(), x).data).all()
 
 
 def test_logsumexp_of_infinities():

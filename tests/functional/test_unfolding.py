@@ -109,6 +109,13 @@ def test_fold_adds_float16_up_in_float32():
     assert F.fold(columns, 127, 64)[0, 63, 63] == 4096
 
 
+def test_the_gradient_of_unfold_adds_float16_up_in_float32():
+    """The same sum, as the gradient of the pixel that is in 64 x 64 windows."""
+    x = tensor(np.ones((1, 127, 127), np.float16), requires_grad=True)
+    g = grad(F.unfold(x, 64), x, np.ones((64 * 64, 64 * 64), np.float16))
+    assert g.dtype == np.float16 and g.data[0, 63, 63] == 4096
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: F.unfold(np.ones((1, 1, 3, 3)), 4), r"^unfold: a window of \(4, 4\) at dilation \(1, 1\) does not fit into \(3, 3\)"),
     (lambda: F.unfold(np.ones((3, 3)), 2), r"^unfold: expected an input \(N, C, H, W\) or \(C, H, W\)"),

@@ -72,7 +72,7 @@ CASES = {
     # activations
     "relu": [Case(F.relu, (X,), lambda x: np.maximum(x, 0))],
     "silu": [Case(F.silu, (X,), lambda x: x * scipy.special.expit(x))],
-    "gelu": [Case(F.gelu, (X,), numpy_gelu), Case(lambda x: F.gelu(x, "tanh"), (X,))],
+    "gelu": [Case(F.gelu, (X,), numpy_gelu), Case(lambda x: F.gelu(x, approximate="tanh"), (X,))],
     "softmax": [Case(lambda x: F.softmax(x, 1), (X,), lambda x: scipy.special.softmax(x, 1)),
                 Case(lambda x: F.softmax(x, -2), (IMAGE,), lambda x: scipy.special.softmax(x, -2))],
     "log_softmax": [Case(lambda x: F.log_softmax(x, 1), (X,), lambda x: scipy.special.log_softmax(x, 1))],

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from minidiff import functional as F
 from minidiff import nn, tensor
+from minidiff.autograd import checkpoint
 from minidiff.random import Generator
 
 
@@ -32,6 +33,8 @@ def normal(*shape):
     (lambda: nn.Embedding(3, 2, padding_idx=3), ValueError, "Embedding: padding_idx=3; the table has rows 0 to 2"),
     (lambda: nn.Embedding(3, 2, max_norm=1.0), TypeError, "max_norm"),
     (lambda: nn.ReLU(inplace=True), TypeError, "ReLU: inplace=True is not offered: arrays are values"),
+    (lambda: nn.ReLU(True), TypeError, "ReLU: inplace=True is not offered: arrays are values"),
+    (lambda: nn.LeakyReLU(0.2, True), TypeError, "LeakyReLU: inplace=True is not offered: arrays are values"),
     (lambda: nn.Dropout(0.5, inplace=True), TypeError, "Dropout: inplace=True is not offered: arrays are values"),
     (lambda: nn.Dropout2d(1.5), ValueError, "Dropout2d: p=1.5; expected a probability"),
     (lambda: nn.MaxPool2d(), TypeError, "MaxPool2d: missing a required argument: 'kernel_size'; it takes"),
@@ -116,6 +119,14 @@ def test_running_statistics_are_the_mean_of_all_batches_or_forget_geometrically(
         expected = (x - norm.running_mean.numpy()[:, None]) / np.sqrt(norm.running_var.numpy() + norm.eps)[:, None]
         np.testing.assert_allclose(out.numpy(), expected, rtol=1e-10)
         assert all(norm.state_dict()[name] is array for name, array in before.items())
+        checkpoint(norm.train(), tensor(x, requires_grad=True)).sum().backward()
+        assert norm.num_batches_tracked.item() == 6  # computing again is no new batch
+        norm.weight.data, norm.bias.data = normal(3), normal(3)
+        norm.reset_parameters()
+        fresh = nn.BatchNorm1d(3).state_dict()
+        assert list(norm.state_dict()) == list(fresh)
+        for name, array in norm.state_dict().items():
+            np.testing.assert_array_equal(array, fresh[name], name)
 
 
 def test_dropout_of_attention_and_of_copied_layers_comes_from_generators():

@@ -237,3 +237,27 @@ def test_a_module_without_forward_says_so():
     """Instead of returning None."""
     with pytest.raises(TypeError, match="Module defines no forward"):
         nn.Module()(1)
+
+
+def test_a_parameter_is_not_lost_to_a_tensor_that_takes_its_name():
+    """layer.weight = tensor would drop it from parameters(), layer.weight -= ... too, p -= ... would change nothing; refused."""
+    layer = nn.Linear(2, 2)
+    names = [name for name, _ in layer.named_parameters()]
+    values = layer.weight.data.copy()
+    for given in (tensor(values + 1), values + 1, nn.Identity()):
+        with pytest.raises(TypeError, match="Linear: weight is a parameter"):
+            layer.weight = given
+    with pytest.raises(TypeError, match=r"Parameter: .*p\.data ="):
+        layer.weight -= 0.1
+    for parameter in layer.parameters():
+        with pytest.raises(TypeError, match="Parameter: "):
+            parameter *= 2
+    assert [name for name, _ in layer.named_parameters()] == names
+    np.testing.assert_array_equal(layer.weight.data, values)
+    layer.weight.data = tensor(values) + 1
+    assert isinstance(layer.state_dict()["weight"], np.ndarray)
+    np.testing.assert_array_equal(layer.weight.data, values + 1)
+    layer.weight = nn.Parameter(values + 1)
+    np.testing.assert_array_equal(layer.weight.data, values + 1)
+    layer.weight = None
+    assert [name for name, _ in layer.named_parameters()] == ["bias"]

@@ -144,5 +144,6 @@ CASES = [
            order=0, examples=8) for name in ("all", "any")),
     Case("sort", orders(), examples=40, refused=(WRONG_DIM, NOT_AN_INTEGER)),
     Case("argsort", orders(), order=0, refused=(WRONG_DIM, NOT_AN_INTEGER)),
-    Case("topk", tops(), examples=40, refused=(Call((np.ones((2, 3)), 4)), Call((np.ones((2, 3)), -1)), Call((np.ones((2, 3)), 1, 2)))),
+    Case("topk", tops(), examples=40, refused=(
+        Call((np.ones((2, 3)), 4)), Call((np.ones((2, 3)), -1)), Call((np.ones((2, 3)), 1, 2)), Call((np.array(1.0), 2)))),
 ]

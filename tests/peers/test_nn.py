@@ -315,21 +315,39 @@ def test_layers_without_parameters(name, args):
     compare(getattr(nn, name)(*args), getattr(torch.nn, name)(*args), [normal(2, 4, 4, 6)])
 
 
-@pytest.mark.parametrize(("name", "args"), [
-    ("MaxPool1d", (2,)), ("AvgPool1d", (2,)), ("AdaptiveAvgPool1d", (2,)), ("ReflectionPad1d", (1,)), ("ZeroPad1d", ((1, 2),)),
-    ("Fold", ((3, 3), 2)), ("CosineSimilarity", ()), ("L1Loss", ()),
-])
+IN_ONE_DIMENSION = [
+    ("MaxPool1d", (2,)), ("AvgPool1d", (2,)), ("AdaptiveAvgPool1d", (2,)), ("AdaptiveMaxPool1d", (3,)), ("ReflectionPad1d", (1,)),
+    ("ReplicationPad1d", (2,)), ("CircularPad1d", ((2, 1),)), ("ConstantPad1d", (1, 0.5)), ("ZeroPad1d", ((1, 2),)),
+    ("Dropout1d", (0.0,)), ("Fold", ((3, 3), 2)), ("CosineSimilarity", ()), ("CosineSimilarity", (2, 0.5)), ("L1Loss", ()),
+]
+IN_THREE_DIMENSIONS = [
+    ("MaxPool3d", (2, 1)), ("AvgPool3d", ((1, 2, 3), 1, 0, False, True, 5)), ("AdaptiveAvgPool3d", ((1, None, 3),)),
+    ("AdaptiveMaxPool3d", (2,)), ("ReflectionPad3d", (1,)), ("ReplicationPad3d", ((1, 0, 2, 1, 0, 3),)), ("CircularPad3d", (2,)),
+    ("ConstantPad3d", (1, -0.5)), ("ZeroPad3d", ((1, 0, 2, 1, 0, 3),)), ("Dropout3d", (0.0,)),
+]
+
+
+@pytest.mark.parametrize(("name", "args"), IN_THREE_DIMENSIONS)
+def test_layers_without_parameters_in_three_dimensions(name, args):
+    """On (2, 3, 2, 3, 4)."""
+    compare(getattr(nn, name)(*args), getattr(torch.nn, name)(*args), [normal(2, 3, 2, 3, 4)])
+
+
+@pytest.mark.parametrize(("name", "args"), IN_ONE_DIMENSION)
 def test_layers_without_parameters_in_one_dimension(name, args):
     """On (2, 4, 4), two for a loss."""
     compare(getattr(nn, name)(*args), getattr(torch.nn, name)(*args), [normal(2, 4, 4) for _ in range(1 + (name[-4:] in ("Loss", "rity")))])
 
 
-@pytest.mark.parametrize(("name", "options"), [
+LOSSES = [
     ("MSELoss", {"reduction": "sum"}), ("SmoothL1Loss", {"beta": 0.5}), ("HuberLoss", {"delta": 0.5}),
     ("KLDivLoss", {"reduction": "batchmean"}),
     ("BCEWithLogitsLoss", {"pos_weight": [1.0, 2.0, 3.0]}), ("BCELoss", {"weight": [1.0, 2.0, 3.0]}),
     ("CrossEntropyLoss", {"weight": [1.0, 2.0, 3.0], "label_smoothing": 0.1}), ("NLLLoss", {"weight": [1.0, 2.0, 3.0], "reduction": "sum"}),
-])
+]
+
+
+@pytest.mark.parametrize(("name", "options"), LOSSES)
 def test_losses(name, options):
     """Class weights are buffers, and in the state_dict, as PyTorch's."""
     x, target = normal(4, 3), DRAW.random((4, 3))
@@ -344,6 +362,14 @@ def test_losses(name, options):
 
 LAYERS = sorted(name for name in nn.__all__ if isinstance(getattr(nn, name), type) and hasattr(torch.nn, name)
                 and name not in ("Module", "Parameter", "Sequential", "Identity"))
+
+
+def test_every_layer_has_its_comparison():
+    """With parameters: in a test of its family; without: in a table above."""
+    with_parameters = {name for name in LAYERS if nn.__dict__[name].__module__.split(".")[-1] in
+                       ("attention", "containers", "convolution", "linear", "normalization", "transformer")}
+    tables = [*STATELESS, *(name for table in (IN_ONE_DIMENSION, IN_THREE_DIMENSIONS, LOSSES) for name, _ in table)]
+    assert set(LAYERS) == with_parameters | set(tables) - {"Identity"}
 
 
 @pytest.mark.parametrize("name", LAYERS)
