@@ -9,7 +9,7 @@ import numpy as _numpy
 from numpy import finfo, iinfo
 
 from . import autograd, backend, functional, kernels, nn, optim  # noqa: F401  (kernels: tells the functions about their fast versions)
-from .autograd import Tensor, backward, enable_grad, grad, is_grad_enabled, no_grad, tensor
+from .autograd import Tensor, backward, enable_grad, gradient, is_grad_enabled, no_grad, tensor
 from .autograd.tensor import from_dlpack
 from .functional import *  # noqa: F403
 from .functional.creation import *  # noqa: F403
@@ -36,7 +36,7 @@ def is_tensor(obj):
 
 
 __all__ = [
-    "Generator", "Tensor", "__version__", "autograd", "backward", "device", "enable_grad", "finfo", "from_dlpack", "functional", "grad",
+    "Generator", "Tensor", "__version__", "autograd", "backward", "device", "enable_grad", "finfo", "from_dlpack", "functional", "gradient",
     "iinfo", "is_grad_enabled", "is_tensor", "nn", "no_grad", "optim", "tensor", *_DTYPES, *functional.__all__,
     *functional.creation.__all__,
 ]

@@ -5,7 +5,7 @@
     mode.py         when operations are recorded, and who watches them
     operation.py    how an operation and its gradient rules are declared; what is recorded when it is called
     composite.py    functions of operations that may have a kernel
-    walk.py         `backward`, `grad`: gradients by walking the graph from the last node to the first
+    walk.py         `backward`, `gradient`, `grad`: by walking the graph from the last node to the first
     derivatives.py  `vjp`, `jvp`, `hessian_vector_product`, `jacobian`, `hessian` of functions
     checkpoint.py   `checkpoint`: compute again instead of remembering
     check.py        `check_gradients`: derivatives to any order against finite differences
@@ -26,9 +26,10 @@ from .mode import enable_grad, is_grad_enabled, no_grad
 from .operation import elementwise, operation
 from .profile import profile
 from .tensor import Tensor, tensor
-from .walk import backward, grad
+from .walk import backward, grad, gradient
 
 __all__ = [
-    "KinkError", "Tensor", "backward", "check_gradients", "checkpoint", "composite", "detect_anomaly", "draw", "elementwise", "enable_grad",
-    "grad", "hessian", "hessian_vector_product", "is_grad_enabled", "jacobian", "jvp", "no_grad", "operation", "profile", "tensor", "vjp",
+    "KinkError", "Tensor", "backward", "check_gradients", "checkpoint", "composite", "detect_anomaly", "draw", "elementwise",
+    "enable_grad", "grad", "gradient", "hessian", "hessian_vector_product", "is_grad_enabled", "jacobian", "jvp", "no_grad", "operation",
+    "profile", "tensor", "vjp",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 from minidiff import backend
 
 from .tensor import Tensor, tensor
-from .walk import grad
+from .walk import gradient
 
 # Slopes to the left and to the right differ by step * curvature. What is less than this many tolerances is not looked at again.
 _CURVED = 30
@@ -53,7 +53,7 @@ def check_gradients(
         return sum((out * _weights(out.shape, out.data)).sum() for out in _float_outputs(fn(*xs)))
 
     def derivatives(*xs: Tensor) -> list[Tensor]:
-        found = grad(total(*xs), xs, create_graph=order > 1, allow_unused=True)
+        found = gradient(total(*xs), xs, create_graph=order > 1, allow_unused=True)
         return [x * 0.0 if g is None else g for x, g in zip(xs, found)]
 
     for number, slopes in enumerate(derivatives(*inputs)):

@@ -34,7 +34,7 @@ class _CompositeNode(Node):
 
     def _pull_recorded(self, g: Any, needs: list[bool]) -> list[tuple[Any, Any]]:
         """Differentiate the readable twin instead of the kernel, so that the result can be differentiated again."""
-        from .walk import grad
+        from .walk import gradient
 
         with enable_grad():
             # `identity` makes each input a place of its own: only the partial derivatives are wanted here
@@ -42,7 +42,7 @@ class _CompositeNode(Node):
                       for x, parent, need in zip(self.inputs, self.parents, needs)]
             out = self.composite.function(*inputs, **self.options)
             wanted = [x for x, need in zip(inputs, needs) if need]
-            gradients = iter(grad(out, wanted, g, create_graph=True))
+            gradients = iter(gradient(out, wanted, g, create_graph=True))
         return [(parent, next(gradients)) for parent in self.parents if parent is not None]
 
     def release(self) -> None:

@@ -3,7 +3,7 @@
 Names, arguments and results are those of `torch.autograd.functional`. `func` takes Tensors and gives a Tensor or a tuple of them; `inputs`
 is a Tensor (or array) or a tuple of them, and what is returned has the same form. What an output does not depend on has the derivative 0.
 Without `create_graph` the results are constants; with it they can be differentiated again, with respect to the inputs and to `v`.
-All stand on `grad` alone, so they hold on every device, and one may stand inside another.
+All stand on `gradient` alone, so they hold on every device, and one may stand inside another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from minidiff.backend import array_module
 from .mode import enable_grad
 from .operation import identity, name_operations, operation
 from .tensor import Tensor, tensor
-from .walk import grad
+from .walk import gradient
 
 stacked = operation(lambda xp, *rows: xp.stack(rows), "The rows, one after the other along a new first dimension.", rows=lambda g, i: g[i])
 name_operations(globals())
@@ -133,7 +133,7 @@ def _derivatives(
 ) -> list[Tensor]:
     """sum_i v_i d y_i / d x for every x, 0 where nothing depends on it."""
     used = [(y, v) for y, v in zip(ys, vs) if y.requires_grad]
-    found = grad([y for y, _ in used], xs, [v for _, v in used], create_graph=create_graph, retain_graph=retain_graph,
+    found = gradient([y for y, _ in used], xs, [v for _, v in used], create_graph=create_graph, retain_graph=retain_graph,
                  allow_unused=True) if used else [None] * len(xs)
     return [_zeros(x) if g is None else g for x, g in zip(xs, found)]
 

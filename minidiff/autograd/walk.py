@@ -16,7 +16,7 @@ import numpy as np
 from minidiff.backend import array_module
 
 from .mode import enable_grad, no_grad, observers, watched
-from .operation import Node, identity
+from .operation import Node, identity, operation
 from .tensor import Tensor
 
 _FREED = "backward: this graph was walked before and freed; pass retain_graph=True the first time to walk it twice"
@@ -61,7 +61,7 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool | None 
             leaf.grad = identity(g) if leaf.grad is None else leaf.grad + g
 
 
-def grad(
+def gradient(
     outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None, *,
     create_graph: bool = False, retain_graph: bool | None = None, allow_unused: bool = False,
 ) -> Any:
@@ -77,16 +77,37 @@ def grad(
     seeds = [grad_outputs] if len(outputs) == 1 and not isinstance(grad_outputs, (list, tuple)) else grad_outputs
     seeds = [None] * len(outputs) if seeds is None else list(seeds)
     if len(seeds) != len(outputs):
-        raise ValueError(f"grad: {len(outputs)} outputs, but {len(seeds)} grad_outputs")
+        raise ValueError(f"gradient: {len(outputs)} outputs, but {len(seeds)} grad_outputs")
     for x in inputs:
         if not isinstance(x, Tensor) or not x.requires_grad:
-            raise RuntimeError("grad: an input does not require gradients: make it with requires_grad=True")
+            raise RuntimeError("gradient: an input does not require gradients: make it with requires_grad=True")
     found = {id(source): g for source, g in _walk(outputs, seeds, inputs, create_graph, retain_graph)}
     gradients = [found.get(id(x.node or x)) for x in inputs]
     if not allow_unused and any(g is None for g in gradients):
         missing = [i for i, g in enumerate(gradients) if g is None]
-        raise RuntimeError(f"grad: inputs {missing} were not used to compute the outputs; allow_unused=True gives None for them")
+        raise RuntimeError(f"gradient: inputs {missing} were not used to compute the outputs; allow_unused=True gives None for them")
     return gradients[0] if single else gradients
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], grad_outputs: Any = None, retain_graph: bool | None = None,
+    create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None, *, materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """`gradient` in the form of torch.autograd.grad: always a tuple, also for a single input.
+
+    materialize_grads: zeros, instead of None, for an input that was not used. Raises as `gradient` does; ValueError for
+    only_inputs=False or for materialize_grads with allow_unused=False, which torch refuses too.
+    """
+    if not only_inputs:
+        raise ValueError("grad: only_inputs=False is not offered: call backward for the gradients of all leaves")
+    if materialize_grads and allow_unused is False:
+        raise ValueError("grad: materialize_grads=True asks for zeros where allow_unused=False asks for an error; give one of them")
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    found = gradient(outputs, inputs, grad_outputs, create_graph=create_graph, retain_graph=retain_graph,
+                     allow_unused=bool(allow_unused) or materialize_grads)
+    if materialize_grads:
+        found = [Tensor(array_module(x.data).zeros_like(x.data)) if g is None else g for x, g in zip(inputs, found)]
+    return tuple(found)
 
 
 def _seed(output: Tensor, gradient: Any) -> Tensor:

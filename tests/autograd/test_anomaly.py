@@ -10,7 +10,7 @@ import pytest
 
 from minidiff import functional as F
 from minidiff import nn
-from minidiff.autograd import check_gradients, checkpoint, composite, detect_anomaly, enable_grad, grad, no_grad, operation, tensor
+from minidiff.autograd import check_gradients, checkpoint, composite, detect_anomaly, enable_grad, gradient, no_grad, operation, tensor
 from minidiff.models import UNet, UNetConfig
 from minidiff.random import Generator
 
@@ -101,8 +101,8 @@ def test_masked_attention_is_no_anomaly():
         for given in (mask, np.where(mask, 0.0, -np.inf)):
             for attention in (F.scaled_dot_product_attention, checkpoint_of(F.scaled_dot_product_attention)):
                 y = attention(q, k, v, given)
-                g = grad((y * y).sum(), [q, k, v], create_graph=True)
-                grad(sum((x * x).sum() for x in g), [q, k, v])
+                g = gradient((y * y).sum(), [q, k, v], create_graph=True)
+                gradient(sum((x * x).sum() for x in g), [q, k, v])
 
 
 def test_a_row_without_anything_to_attend_to_is_found():
@@ -169,7 +169,7 @@ def test_nan_in_a_second_derivative():
         def compute(create_graph=create_graph):
             x = leaf([0.0, 1.0])
             y = F.sqrt(x * x)
-            return grad(y.sum(), x, create_graph=create_graph)
+            return gradient(y.sum(), x, create_graph=create_graph)
 
         head, text = caught(compute)
         assert "in sqrt" in head and text == "y = F.sqrt(x * x)"
@@ -177,8 +177,8 @@ def test_nan_in_a_second_derivative():
     def penalty():
         x = leaf([0.0, 1.0])
         y = F.sqrt(x + 1e-300)
-        slope = grad(y.sum(), x, create_graph=True)
-        return grad((slope * slope).sum(), x)
+        slope = gradient(y.sum(), x, create_graph=True)
+        return gradient((slope * slope).sum(), x)
 
     head, text = caught(penalty)
     assert head.startswith("backward: -inf") and "called through sqrt" in head and text == "y = F.sqrt(x + 1e-300)"
@@ -187,7 +187,7 @@ def test_nan_in_a_second_derivative():
 def test_a_bad_seed_is_said_to_be_bad():
     """The gradient that came was not finite."""
     x = leaf(X)
-    head, _ = caught(lambda: grad(x * 2.0, x, np.full(X.shape, np.nan)))
+    head, _ = caught(lambda: gradient(x * 2.0, x, np.full(X.shape, np.nan)))
     assert "in the gradient of input in mul; the gradient of its result had NaN in 6 of 6" in head
 
 
@@ -212,7 +212,7 @@ def test_a_rule_is_judged_by_what_leaves_it():
         y.backward()
     bad = operation(lambda xp, x: x * 2.0, x=lambda g: g / 0.0)
     bad.__name__ = "bad"
-    assert "in the gradient of x in bad; made here" in caught(lambda: grad(bad(x).sum(), x))[0]
+    assert "in the gradient of x in bad; made here" in caught(lambda: gradient(bad(x).sum(), x))[0]
 
 
 def test_inside_a_checkpoint_the_line_is_the_functions():

@@ -7,7 +7,7 @@ import pytest
 
 from minidiff import functional as F
 from minidiff import nn
-from minidiff.autograd import Tensor, check_gradients, checkpoint, grad, no_grad, tensor
+from minidiff.autograd import Tensor, check_gradients, checkpoint, gradient, no_grad, tensor
 from minidiff.random import Generator
 
 X = np.array([[0.4, -1.2, 0.9], [1.7, 0.3, -0.6]])
@@ -79,7 +79,7 @@ def test_generators_stand_where_a_plain_call_leaves_them():
     assert generator.get_state() == twin.get_state()
     generator.random(5)
     twin.random(5)
-    np.testing.assert_array_equal(grad(y.sum(), x).data, expected / X)
+    np.testing.assert_array_equal(gradient(y.sum(), x).data, expected / X)
     assert generator.get_state() == twin.get_state()
 
 
@@ -108,7 +108,7 @@ def test_memory_falls_to_one_block():
                 y = call(block, y)
             y = y.sum()
             held = tracemalloc.get_traced_memory()[0]
-            g = grad(y, x)
+            g = gradient(y, x)
             return held / 2**20, tracemalloc.get_traced_memory()[1] / 2**20, g.data
         finally:
             tracemalloc.stop()
@@ -139,7 +139,7 @@ def test_gradients_reach_what_the_function_closes_over():
     x, w = leaf(X), leaf(X[0])
     h = w * w
     y = checkpoint(lambda u: u * h * w, x).sum()
-    gx, gw, gh = grad(y, [x, w, h], retain_graph=True)
+    gx, gw, gh = gradient(y, [x, w, h], retain_graph=True)
     np.testing.assert_allclose(gx.data, np.broadcast_to(X[0] ** 3, X.shape), rtol=1e-14)
     np.testing.assert_allclose(gh.data, X.sum(0) * X[0], rtol=1e-14)
     np.testing.assert_allclose(gw.data, 3 * X.sum(0) * X[0] ** 2, rtol=1e-14)
@@ -157,17 +157,17 @@ def test_several_outputs_of_which_some_are_used():
         double, e, itself, constant, array, none = checkpoint(function, x)
         assert itself is x and not constant.requires_grad and type(array) is np.ndarray and none is None
         total = sum((part * w for part, w in zip((double, e, itself), weights) if w), start=Tensor(0 * X))
-        np.testing.assert_allclose(grad(total.sum(), x).data, weights[0] * 2.0 + weights[1] * np.exp(X) + weights[2], rtol=1e-14)
+        np.testing.assert_allclose(gradient(total.sum(), x).data, weights[0] * 2.0 + weights[1] * np.exp(X) + weights[2], rtol=1e-14)
 
 
 def test_a_checkpoint_is_walked_once_unless_it_is_retained():
     """Like every node; retained, it can be walked again, with the same bits."""
     x = leaf(X)
     y = checkpoint(lambda u: F.exp(u * u), x).sum()
-    first = grad(y, x, retain_graph=True)
-    np.testing.assert_array_equal(grad(y, x).data, first.data)
+    first = gradient(y, x, retain_graph=True)
+    np.testing.assert_array_equal(gradient(y, x).data, first.data)
     with pytest.raises(RuntimeError, match="walked before and freed"):
-        grad(y, x)
+        gradient(y, x)
 
 
 def test_nothing_is_added_where_nothing_is_recorded():
@@ -178,7 +178,7 @@ def test_nothing_is_added_where_nothing_is_recorded():
     with no_grad():
         assert not checkpoint(scaled, leaf(X), by=2.0).requires_grad
     x = leaf(X)
-    assert grad(checkpoint(scaled, x, by=3.0).sum(), x).data[0, 0] == 3.0
+    assert gradient(checkpoint(scaled, x, by=3.0).sum(), x).data[0, 0] == 3.0
 
 
 def test_a_second_computation_that_differs_is_refused():
@@ -218,7 +218,7 @@ def test_another_mask_is_seen_and_another_rounding_is_not(dtype, shape):
 def test_nan_results_do_not_count_as_different():
     """What was NaN and is NaN again is not the checkpoint's error to report."""
     x = leaf(np.array([1.0, np.nan]))
-    assert np.isnan(grad(checkpoint(lambda u: u * u, x).sum(), x).data).tolist() == [False, True]
+    assert np.isnan(gradient(checkpoint(lambda u: u * u, x).sum(), x).data).tolist() == [False, True]
 
 
 def test_results_of_other_kinds_are_refused():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import Tensor, checkpoint, grad, hessian, hessian_vector_product, jacobian, jvp, no_grad, tensor, vjp
+from minidiff.autograd import Tensor, checkpoint, gradient, hessian, hessian_vector_product, jacobian, jvp, no_grad, tensor, vjp
 
 X, Y = np.array([[0.4, -1.2, 0.9], [1.7, 0.3, -0.6]]), np.array([0.7, -0.2, 1.1])
 
@@ -120,14 +120,14 @@ def test_results_are_constants_unless_a_graph_is_asked_for():
         out, product = function(cube, x, v)
         assert not out.requires_grad and not product.requires_grad
         out, product = function(cube, x, v, create_graph=True)
-        by_x, by_v = grad(product.sum(), [x, v], retain_graph=True)
+        by_x, by_v = gradient(product.sum(), [x, v], retain_graph=True)
         np.testing.assert_allclose(by_x.data, 6 * Y, rtol=1e-14)
         np.testing.assert_allclose(by_v.data, 3 * Y**2, rtol=1e-14)
-        np.testing.assert_allclose(grad(out.sum(), x).data, 3 * Y**2, rtol=1e-14)
+        np.testing.assert_allclose(gradient(out.sum(), x).data, 3 * Y**2, rtol=1e-14)
     _, product = hessian_vector_product(lambda x: cube(x).sum(), x, v, create_graph=True)
-    np.testing.assert_allclose(grad(product.sum(), x).data, np.full(3, 6.0), rtol=1e-14)
-    np.testing.assert_allclose(grad(jacobian(cube, x, create_graph=True).sum(), x).data, 6 * Y, rtol=1e-14)
-    np.testing.assert_allclose(grad(hessian(lambda x: cube(x).sum(), x, create_graph=True).sum(), x).data, np.full(3, 6.0), rtol=1e-14)
+    np.testing.assert_allclose(gradient(product.sum(), x).data, np.full(3, 6.0), rtol=1e-14)
+    np.testing.assert_allclose(gradient(jacobian(cube, x, create_graph=True).sum(), x).data, 6 * Y, rtol=1e-14)
+    np.testing.assert_allclose(gradient(hessian(lambda x: cube(x).sum(), x, create_graph=True).sum(), x).data, np.full(3, 6.0), rtol=1e-14)
     assert not jacobian(cube, x).requires_grad and x.grad is None
     plain = tensor(Y)
     vjp(cube, plain, v, create_graph=True)

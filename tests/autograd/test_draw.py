@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minidiff import functional as F
-from minidiff.autograd import checkpoint, draw, grad, tensor
+from minidiff.autograd import checkpoint, draw, gradient, tensor
 
 BOX = re.compile(r'    (\w+)(?:\["([^"]*)"\]|\(\["([^"]*)"\]\))')
 EDGE = re.compile(r'    (\w+) -->(?:\|"([^"]*)"\|)? (\w+)')
@@ -69,7 +69,7 @@ def test_several_outputs_share_their_graph():
 def test_gradients_and_checkpoints_can_be_drawn():
     """A recorded backward pass is a graph like any other."""
     x = leaf(2)
-    parsed(draw(grad((x * x * x).sum(), x, create_graph=True)))
+    parsed(draw(gradient((x * x * x).sum(), x, create_graph=True)))
     boxes, _ = parsed(draw(checkpoint(lambda u: (u * 2.0, F.exp(u)), x)))
     assert list(boxes.values()).count("checkpoint") == 3
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match=r"^draw: the output has no graph"):
         draw(tensor(1.0))
     y = F.exp(x).sum()
-    grad(y, x)
+    gradient(y, x)
     with pytest.raises(RuntimeError, match="draw before backward"):
         draw(y)
     y = x

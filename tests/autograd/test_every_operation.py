@@ -9,7 +9,7 @@ from operations import CASES
 from operations.run import converted, flat, weights
 
 from minidiff import functional as F
-from minidiff.autograd import Tensor, checkpoint, detect_anomaly, grad, tensor
+from minidiff.autograd import Tensor, checkpoint, detect_anomaly, gradient, tensor
 from minidiff.random.replay import noted, replayed
 
 DIFFERENTIABLE = [case for case in CASES if case.order]
@@ -30,7 +30,7 @@ def derived(case, call, function):
     for order in range(min(case.order, 2)):
         if current:
             total = sum((out * tensor(weights(out.shape, out.dtype))).sum() for out in current)
-            found = [g for g in grad(total, leaves, create_graph=order + 1 < case.order, allow_unused=True) if g is not None]
+            found = [g for g in gradient(total, leaves, create_graph=order + 1 < case.order, allow_unused=True) if g is not None]
             stages, current = stages + found, [g for g in found if g.requires_grad]
     return [x.data for x in stages]
 

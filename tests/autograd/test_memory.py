@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minidiff import functional as F
-from minidiff.autograd import Tensor, grad, tensor
+from minidiff.autograd import Tensor, gradient, tensor
 
 
 class Watched(np.ndarray):
@@ -42,13 +42,13 @@ def test_a_dropped_graph_dies_at_once():
     assert [node() for node in nodes] == [None, None]
 
     y, *nodes = graph()
-    grad(y, x)
+    gradient(y, x)
     assert nodes[0]() is None  # a freed node dies while the output lives
     del y
     assert nodes[1]() is None
 
     y, *nodes = graph()
-    g = grad(y, x, create_graph=True)
+    g = gradient(y, x, create_graph=True)
     second = weakref.ref(g.node)
     del y, g
     assert [node() for node in (*nodes, second)] == [None, None, None]
@@ -85,7 +85,7 @@ def test_the_walk_frees_what_it_has_used():
     assert sum(watch() is not None for watch in watches[:-1]) == 19
     tracemalloc.start()
     try:
-        grad(y, x)
+        gradient(y, x)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -101,9 +101,9 @@ def test_retained_graphs_keep_their_arrays():
     watch = weakref.ref(h.data)
     y = (h * h).sum()
     del h
-    grad(y, x, retain_graph=True)
+    gradient(y, x, retain_graph=True)
     assert watch() is not None
-    grad(y, x)
+    gradient(y, x)
     assert watch() is None
 
 

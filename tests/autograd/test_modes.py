@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from minidiff.autograd import enable_grad, grad, is_grad_enabled, no_grad, tensor
+from minidiff.autograd import enable_grad, gradient, is_grad_enabled, no_grad, tensor
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_nothing_is_recorded_inside_no_grad(x):
         assert not is_grad_enabled()
     assert is_grad_enabled()
     assert y.item() == 4.0 and not y.requires_grad and y.node is None
-    assert grad(x * y, x).item() == 4.0  # y is a constant
+    assert gradient(x * y, x).item() == 4.0  # y is a constant
 
 
 def test_modes_nest_and_come_back(x):
@@ -77,13 +77,13 @@ def test_a_walk_records_only_with_create_graph_whatever_the_mode(x):
     """Inside no_grad a graph made before can be walked, and with create_graph the walk is recorded all the same."""
     y = x * x * x
     with no_grad():
-        g = grad(y, x, create_graph=True)
+        g = gradient(y, x, create_graph=True)
         assert g.requires_grad and not is_grad_enabled()
-    assert grad(g, x).item() == 12.0
+    assert gradient(g, x).item() == 12.0
 
 
 def test_detach_cuts(x):
     """x * detach(x) has the derivative x, not 2 x; values are shared, not copied."""
     d = x.detach()
     assert d.data is x.data and not d.requires_grad
-    assert grad(x * d, x).item() == 2.0
+    assert gradient(x * d, x).item() == 2.0

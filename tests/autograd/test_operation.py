@@ -8,7 +8,7 @@ import pytest
 
 from minidiff import backend
 from minidiff import functional as F
-from minidiff.autograd import Tensor, check_gradients, composite, grad, operation, tensor
+from minidiff.autograd import Tensor, check_gradients, composite, gradient, operation, tensor
 
 X, Y = np.array([0.5, -1.5, 2.0]), np.array([1.0, 2.0, -3.0])
 
@@ -28,7 +28,7 @@ def test_a_rule_gets_what_it_names():
     scaled = operation(lambda xp, x, y, *, scale, shift=1.0: scale * x * y + shift, x=rule)
     x = tensor(X, requires_grad=True)
     out = scaled(x, Y, scale=3.0)
-    np.testing.assert_array_equal(grad(out.sum(), x).data, 3 * Y)
+    np.testing.assert_array_equal(gradient(out.sum(), x).data, 3 * Y)
     np.testing.assert_array_equal(seen["x"], X)
     np.testing.assert_array_equal(seen["out"], 3 * X * Y + 1)
     assert (seen["like_y"].shape, seen["like_y"].dtype, seen["scale"], seen["shift"]) == ((3,), np.float64, 3.0, 1.0)
@@ -76,7 +76,7 @@ def test_a_kernel_computes_when_it_can():
     for dtype in (np.float64, np.float32):
         x = tensor(X.astype(dtype), requires_grad=True)
         np.testing.assert_array_equal(doubled(x).data, 2 * x.data)
-        np.testing.assert_array_equal(grad(doubled(x).sum(), x).data, [2.0, 2.0, 2.0])
+        np.testing.assert_array_equal(gradient(doubled(x).sum(), x).data, [2.0, 2.0, 2.0])
     assert set(calls) == {np.dtype("float32"), np.dtype("float64")}
 
 
@@ -152,10 +152,10 @@ def test_kernel_and_twin_agree(gated):
     results, calls = [], []
     for function in (gated.twin, gated):
         out = function(*inputs, scale=2.0)
-        first = grad((out * out).sum(), inputs, retain_graph=True)
-        recorded = grad((out * out).sum(), inputs, create_graph=True)
+        first = gradient((out * out).sum(), inputs, retain_graph=True)
+        recorded = gradient((out * out).sum(), inputs, create_graph=True)
         calls.append(gated.kernel.backwards)
-        second = grad(sum((g * g).sum() for g in recorded), inputs)
+        second = gradient(sum((g * g).sum() for g in recorded), inputs)
         results.append([out, *first, *recorded, *second])
     for a, b in zip(*results):
         assert a.shape == b.shape
@@ -176,7 +176,7 @@ def test_the_kernel_computes_first_gradients_and_only_those_needed(gated):
     """One forward, one backward; the twin is not called."""
     gated.function = None
     w = tensor(Y, requires_grad=True)
-    np.testing.assert_allclose(grad(gated(tensor(XX), w, scale=1.0).sum(), w).data, XX.sum(0) / np.cosh(Y) ** 2)
+    np.testing.assert_allclose(gradient(gated(tensor(XX), w, scale=1.0).sum(), w).data, XX.sum(0) / np.cosh(Y) ** 2)
     assert (gated.kernel.forwards, gated.kernel.backwards, gated.kernel.needs) == (1, 1, [False, True])
 
 
@@ -185,7 +185,7 @@ def test_without_a_fitting_kernel_the_twin_runs(gated):
     x = tensor(XX.astype(np.float32), requires_grad=True)
     y = gated(x, Y.astype(np.float32), scale=1.0)
     assert gated.kernel.forwards == 0 and y.dtype == np.float32
-    assert grad(y.sum(), x).dtype == np.float32
+    assert gradient(y.sum(), x).dtype == np.float32
     assert type(gated(XX, Y, scale=1.0)) is np.ndarray
     constant = gated(tensor(XX), tensor(Y), scale=1.0)
     assert isinstance(constant, Tensor) and not constant.requires_grad

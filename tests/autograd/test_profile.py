@@ -9,7 +9,7 @@ import pytest
 
 from minidiff import backend
 from minidiff import functional as F
-from minidiff.autograd import checkpoint, composite, grad, operation, profile, tensor
+from minidiff.autograd import checkpoint, composite, gradient, operation, profile, tensor
 
 X = np.ones((50, 40))
 
@@ -32,7 +32,7 @@ def test_calls_and_bytes_are_exact():
     assert by_name(p) == {("mul", "forward"): (1, size), ("sin", "forward"): (1, size), ("add", "forward"): (3, 3 * size),
                           (p_name(y), "forward"): (1, 8)}
     with profile() as p:
-        grad(y, [x, w])
+        gradient(y, [x, w])
         F.tanh(X)
     rows = by_name(p)
     assert {name for name, part in rows if part == "backward"} == {"mul", "sin", "add", p_name(y)}
@@ -54,7 +54,7 @@ def test_nothing_is_counted_twice_and_nothing_outside():
     with profile() as p:
         y = naps(x, seconds=0.02)
         time.sleep(0.01)
-        grad(y.sum(), x)
+        gradient(y.sum(), x)
     assert p.seconds <= time.perf_counter() - start
     naps(x, seconds=0.0)
     rows = {(row.operation, row.part): row for row in p.rows}
@@ -79,7 +79,7 @@ def test_a_kernel_is_one_row_and_its_refusal_none():
     doubled_exp.kernel = Kernel
     x = tensor(X, requires_grad=True)
     with profile() as p:
-        grad(doubled_exp(x), x, X)
+        gradient(doubled_exp(x), x, X)
     assert by_name(p) == {("doubled_exp", "forward"): (1, X.nbytes), ("doubled_exp", "backward"): (1, X.nbytes)}
     with profile() as p:
         doubled_exp(X.astype(np.float32))
@@ -90,7 +90,7 @@ def test_what_a_checkpoint_computes_again_is_part_of_the_backward_pass():
     """exp runs twice, the second time in backward."""
     x = tensor(X, requires_grad=True)
     with profile() as p:
-        grad(checkpoint(F.exp, x), x, X)
+        gradient(checkpoint(F.exp, x), x, X)
     calls = {key: found[0] for key, found in by_name(p).items()}
     assert calls["exp", "forward"] == calls["exp", "in backward"] == calls["exp", "backward"] == 1
     assert calls["checkpoint", "backward"] == 2
@@ -100,7 +100,7 @@ def test_the_table_shows_the_rows_and_the_whole():
     """Sorted, aligned; shares add up to 100 % of the time inside the context."""
     x = tensor(X, requires_grad=True)
     with profile() as p:
-        grad(F.exp(x * x).sum(), x)
+        gradient(F.exp(x * x).sum(), x)
     head, *lines = p.table().splitlines()
     assert head.split() == ["operation", "part", "calls", "ms", "share", "MB"]
     assert len(lines) == len(p.rows) + 2

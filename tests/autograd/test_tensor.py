@@ -6,7 +6,7 @@ import operator
 import numpy as np
 import pytest
 
-from minidiff.autograd import Tensor, grad, tensor
+from minidiff.autograd import Tensor, gradient, tensor
 from minidiff.autograd.tensor import from_dlpack
 from minidiff.backend import DeviceError
 
@@ -42,7 +42,7 @@ def test_gradients_flow_from_both_sides(op):
     slopes = {operator.add: (1, 1), operator.sub: (1, -1), operator.mul: (B, B), operator.truediv: (1 / B, -B / A**2)}
     for number, function in enumerate([lambda x: op(x, B), lambda x: op(B, x)]):
         x = tensor(A, requires_grad=True)
-        np.testing.assert_allclose(grad(function(x).sum(), x).data, np.broadcast_to(slopes[op][number], A.shape), rtol=1e-15)
+        np.testing.assert_allclose(gradient(function(x).sum(), x).data, np.broadcast_to(slopes[op][number], A.shape), rtol=1e-15)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -53,7 +53,7 @@ def test_python_scalars_do_not_change_the_dtype(dtype):
         for scalar in (2, 2.0):
             for y in (op(x, scalar), op(scalar, x)):
                 assert y.dtype == dtype
-                assert grad(y.sum(), x).dtype == dtype
+                assert gradient(y.sum(), x).dtype == dtype
     for y in (x**2, (x * x)**0.5, x**-1, -x, abs(x), x.mean(), x.var(ddof=0), x.std(axis=0), x.max(), x.clip(0, 1)):
         assert y.dtype == dtype
 
@@ -107,7 +107,7 @@ def test_division_with_rest_and_powers_are_numpys_from_both_sides(op):
                 assert type(found) is Tensor and found.dtype == expected.dtype
                 np.testing.assert_allclose(found.data, expected, rtol=1e-15)
     x = tensor(np.abs(A), requires_grad=True)
-    np.testing.assert_allclose(grad((2.0**x).sum(), x).data, np.log(2) * 2.0**np.abs(A))
+    np.testing.assert_allclose(gradient((2.0**x).sum(), x).data, np.log(2) * 2.0**np.abs(A))
 
 
 @pytest.mark.parametrize("op", [operator.and_, operator.or_, operator.xor], ids=lambda op: op.__name__)

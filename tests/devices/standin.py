@@ -11,8 +11,8 @@ It computes with NumPy inside and is as strict as CuPy outside, or stricter:
   the line of code that asked for it: on a GPU each is a stop until all work is done.
 - There are two devices. Arrays are made on the current one (`with cuda.Device(1):`), and an operation refuses arrays of
   another, as CuPy does without peer access.
-- What CuPy leaves undefined is refused: duplicate indices in `a[i] = v` unless v is one number, indices out of range (CuPy wraps them around),
-  strided views that leave the memory of their array.
+- What CuPy leaves undefined is refused: duplicate indices in `a[i] = v` unless v is one number, indices out of range
+  (CuPy wraps them around), strided views that leave the memory of their array.
 
 `LIBRARY` is what `minidiff.backend.register` wants.
 """

@@ -5,7 +5,19 @@ import pytest
 import standin
 
 from minidiff import functional as F
-from minidiff.autograd import checkpoint, detect_anomaly, draw, grad, hessian, hessian_vector_product, jacobian, jvp, profile, tensor, vjp
+from minidiff.autograd import (
+    checkpoint,
+    detect_anomaly,
+    draw,
+    gradient,
+    hessian,
+    hessian_vector_product,
+    jacobian,
+    jvp,
+    profile,
+    tensor,
+    vjp,
+)
 from minidiff.random import Generator
 
 DEVICES = ["standin", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -39,7 +51,7 @@ def test_a_checkpoint_waits_for_the_device_in_the_backward_pass_only(device):
     standin.transfers.clear()
     y = checkpoint(lambda u: F.dropout(F.exp(u), 0.5, generator=generator), x).sum()
     assert not standin.transfers
-    g = grad(y, x)
+    g = gradient(y, x)
     assert len(standin.transfers) == 2 * (device == "standin") and g.device == device
     kept = Generator(1).random(X.shape) >= 0.5
     np.testing.assert_allclose(g.numpy(), np.exp(X) * kept * 2.0, rtol=1e-6)

@@ -12,7 +12,7 @@ from operations.run import as_dtype, converted, differentiated, flat, weights
 
 from minidiff import backend
 from minidiff import functional as F
-from minidiff.autograd import Tensor, grad, tensor
+from minidiff.autograd import Tensor, gradient, tensor
 
 
 def run_on(device, case, call, second):
@@ -33,7 +33,7 @@ def run_on(device, case, call, second):
     for n in range(1 + second):
         if current:
             total = sum((out * tensor(weights(out.shape, out.dtype), device=device)).sum() for out in current)
-            gradients = [g for g in grad(total, leaves, create_graph=n < second, allow_unused=True) if g is not None]
+            gradients = [g for g in gradient(total, leaves, create_graph=n < second, allow_unused=True) if g is not None]
             assert all(g.device == device for g in gradients)
             stages += gradients
             current = [g for g in gradients if g.requires_grad]

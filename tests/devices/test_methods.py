@@ -5,7 +5,7 @@ import pytest
 import standin
 
 import minidiff
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 DEVICE = standin.LIBRARY.name
 A = np.arange(6.0).reshape(2, 3)
@@ -33,9 +33,9 @@ def test_gradients_come_back_from_a_device():
     x = tensor(A, requires_grad=True)
     there = x.to(DEVICE)
     assert there.device == DEVICE and there.to(x).device == "cpu" and there.to(there) is there
-    (g,) = grad((there * there).sum(), [x], create_graph=True)
+    (g,) = gradient((there * there).sum(), [x], create_graph=True)
     assert g.device == "cpu" and (g.numpy() == 2 * A).all()
-    assert (grad(g.sum(), x).numpy() == 2).all()
+    assert (gradient(g.sum(), x).numpy() == 2).all()
 
 
 def test_nothing_comes_to_the_host_unasked():

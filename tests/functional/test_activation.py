@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mpmath import erf, exp, log, mp, mpf, sqrt, tanh
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 SIGMOID = lambda x: 1 / (1 + exp(-x))
 PLACES = [-1e4, -800.0, -100.0, -30.0, -3.0, -0.7, -1e-9, 1e-9, 0.0, 0.7, 3.0, 30.0, 100.0, 800.0, 1e4]
@@ -49,11 +49,11 @@ def test_logarithms_of_sigmoids_keep_their_digits():
 def test_gradients_at_the_kinks_are_torchs():
     """relu and leaky_relu at 0 take the left slope; softplus above its threshold has slope 1 and curvature 0."""
     x = tensor(np.array([-1.0, 0.0, 1.0]), requires_grad=True)
-    assert grad(F.relu(x).sum(), x).data.tolist() == [0, 0, 1]
-    assert grad(F.leaky_relu(x, 0.25).sum(), x).data.tolist() == [0.25, 0.25, 1]
-    slope = grad(F.softplus(x, 2.0, 1.5).sum(), x, create_graph=True)
+    assert gradient(F.relu(x).sum(), x).data.tolist() == [0, 0, 1]
+    assert gradient(F.leaky_relu(x, 0.25).sum(), x).data.tolist() == [0.25, 0.25, 1]
+    slope = gradient(F.softplus(x, 2.0, 1.5).sum(), x, create_graph=True)
     np.testing.assert_allclose(slope.data, [1 / (1 + math.exp(2)), 0.5, 1.0], rtol=1e-15)
-    assert grad(slope.sum(), x).data[2] == 0
+    assert gradient(slope.sum(), x).data[2] == 0
 
 
 @given(st.lists(st.one_of(st.floats(-1e4, 1e4), st.just(-math.inf)), min_size=1, max_size=6).filter(lambda v: max(v) > -math.inf))
@@ -67,9 +67,9 @@ def test_softmax_gives_forbidden_places_nothing(v):
         np.testing.assert_allclose(y.data, [float(e) for e in expected], rtol=1e-12, atol=1e-300)
         np.testing.assert_allclose(logs.data, [float(log(e)) if e else -math.inf for e in expected], rtol=1e-12, atol=1e-12)
     out = np.isneginf(v)
-    slope = grad((y * y).sum(), x).data
+    slope = gradient((y * y).sum(), x).data
     assert np.isfinite(slope).all() and not slope[out].any()
-    assert not grad(logs[0] if not out[0] else logs[int(np.argmin(out))], x).data[out].any()
+    assert not gradient(logs[0] if not out[0] else logs[int(np.argmin(out))], x).data[out].any()
 
 
 def test_softmax_of_nothing_allowed_is_not_a_number():
@@ -102,7 +102,7 @@ def test_gelu_of_float16_has_slopes_where_its_cube_is_infinite(approximate):
     x = tensor(np.array([41.0, -41.0, 3e4, -3e4], np.float16), requires_grad=True)
     y = F.gelu(x, approximate=approximate)
     assert y.dtype == np.float16 and y.data.tolist() == [41.0, 0.0, 3e4, 0.0]
-    assert grad(y.sum(), x).data.tolist() == [1.0, 0.0, 1.0, 0.0]
+    assert gradient(y.sum(), x).data.tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
 X = np.ones((2, 3))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 from minidiff.functional.attention import attended
 from minidiff.random import Generator
 
@@ -88,7 +88,7 @@ def test_a_query_that_sees_no_key_gets_zeros(shape, boolean):
     without = [0, 2]
     rest = F.scaled_dot_product_attention(q[..., without, :], k, v, mask[without])
     np.testing.assert_allclose(out.data[..., without, :], rest.data, rtol=1e-12)
-    for g, expected in zip(grad(out.sum(), [q, k, v]), grad(rest.sum(), [q, k, v])):
+    for g, expected in zip(gradient(out.sum(), [q, k, v]), gradient(rest.sum(), [q, k, v])):
         np.testing.assert_allclose(g.data, expected.data, rtol=1e-11, atol=1e-13)
 
 
@@ -106,7 +106,7 @@ def test_the_kernel_takes_masks_as_its_twin_does(lead, length, source, seed):
     inputs = [tensor(x, requires_grad=True) for x in inputs]
     out = F.scaled_dot_product_attention(*inputs, mask, scale=0.7)
     g = rng.normal(size=out.shape)
-    for kernel, twin in zip(grad(out, inputs, g, retain_graph=True), grad(out, inputs, g, create_graph=True)):
+    for kernel, twin in zip(gradient(out, inputs, g, retain_graph=True), gradient(out, inputs, g, create_graph=True)):
         np.testing.assert_allclose(kernel.data, twin.data, rtol=1e-11, atol=1e-12)
 
 
@@ -116,7 +116,7 @@ def test_without_keys_there_is_nothing_to_see():
         q, k, v = (tensor(np.ones((2, 2, n, 4)), requires_grad=True) for n in (length, source, source))
         out = F.scaled_dot_product_attention(q, k, v)
         assert out.shape == (2, 2, length, 4) and not out.data.any()
-        assert [g.shape for g in grad(out.sum(), [q, k, v])] == [q.shape, k.shape, v.shape]
+        assert [g.shape for g in gradient(out.sum(), [q, k, v])] == [q.shape, k.shape, v.shape]
 
 
 def test_float16_attends_in_float32():
@@ -151,7 +151,7 @@ def test_dropped_weights_get_no_gradient():
     q, k = rng.normal(size=(2, 5, 3))
     v = tensor(np.eye(5), requires_grad=True)
     out = F.scaled_dot_product_attention(q, k, v, dropout_p=0.5, generator=Generator(5))
-    np.testing.assert_allclose(grad(out.sum(), v).data, np.repeat(out.data.sum(0)[:, None], 5, 1), rtol=1e-12)
+    np.testing.assert_allclose(gradient(out.sum(), v).data, np.repeat(out.data.sum(0)[:, None], 5, 1), rtol=1e-12)
     kept = out.data != 0
     np.testing.assert_allclose(out.data[kept], 2 * F.scaled_dot_product_attention(q, k, np.eye(5))[kept], rtol=1e-12)
 
@@ -170,7 +170,7 @@ def test_a_forbidden_key_gets_no_gradient():
     """Neither through its value nor through its score."""
     q, k, v = (tensor(np.random.default_rng().normal(size=(3, 4)), requires_grad=True) for _ in range(3))
     allowed = np.array([True, False, True])
-    for g in grad(F.scaled_dot_product_attention(q, k, v, allowed[None]), [k, v], np.ones((3, 4))):
+    for g in gradient(F.scaled_dot_product_attention(q, k, v, allowed[None]), [k, v], np.ones((3, 4))):
         assert not g.data[1].any() and g.data[0].any()
 
 
@@ -185,7 +185,7 @@ def test_matmul_is_a_sum_of_products(shapes, sizes):
     x, y = tensor(rng.normal(size=(*a, n, k)), requires_grad=True), tensor(rng.normal(size=(*b, k, m)), requires_grad=True)
     out = F.matmul(x, y)
     np.testing.assert_allclose(out.data, np.einsum("...ik,...kj->...ij", x.data, y.data), rtol=1e-12, atol=1e-13)
-    gx, gy = grad(out.sum(), [x, y])
+    gx, gy = gradient(out.sum(), [x, y])
     lead = shapes.result_shape
     full_x = np.broadcast_to(y.data.sum(-1)[..., None, :], (*lead, n, k))
     full_y = np.broadcast_to(x.data.sum(-2)[..., :, None], (*lead, k, m))

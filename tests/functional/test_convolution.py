@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 CHECKERED = np.array([[1.0, 0, 1], [0, 1, 0], [1, 0, 1]])[None, None]
 QUARTERS = np.full((1, 1, 2, 2), 0.25)
@@ -131,8 +131,8 @@ def test_convolution_and_transposed_convolution_are_adjoint(example):
     back = conv_transpose(x)(y, w, output_padding=extra, **options)
     assert back.shape == x.shape
     assert np.vdot(out, y) == pytest.approx(np.vdot(x, back), rel=1e-10, abs=1e-10)
-    gradient = grad(conv(x)(tx := tensor(x, requires_grad=True), w, **options), tx, y)
-    np.testing.assert_allclose(gradient.data, back, rtol=1e-12, atol=1e-12)
+    slope = gradient(conv(x)(tx := tensor(x, requires_grad=True), w, **options), tx, y)
+    np.testing.assert_allclose(slope.data, back, rtol=1e-12, atol=1e-12)
 
 
 @given(convolutions(), st.floats(-3, 3))
@@ -187,7 +187,7 @@ def test_gradients_in_lower_precision_are_those_in_double(example):
         inputs = [tensor(a.astype(dtype), requires_grad=True) for a in (x, w, b)]
         out = conv(x)(*inputs, **options)
         g = np.cos(np.arange(out.size)).reshape(out.shape).astype(np.float16).astype(dtype)
-        results.append([out, *grad(out, inputs, g)])
+        results.append([out, *gradient(out, inputs, g)])
         assert all(a.dtype == dtype for a in results[-1])
     for double, single, half in zip(*results):
         np.testing.assert_allclose(single.data, double.data, rtol=1e-4, atol=3e-5)

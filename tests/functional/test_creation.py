@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import minidiff
 from minidiff import tensor
-from minidiff.autograd import Tensor, grad
+from minidiff.autograd import Tensor, gradient
 from minidiff.random import Generator
 
 sizes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
@@ -85,7 +85,7 @@ def test_what_is_there_is_not_copied():
     assert minidiff.as_tensor(LIKE).data is LIKE and minidiff.from_numpy(LIKE).data is LIKE
     x = tensor(LIKE, requires_grad=True)
     assert minidiff.as_tensor(x) is x and minidiff.as_tensor(x, np.float64, "cpu") is x
-    assert grad(minidiff.as_tensor(x, np.float32).sum(), x).dtype == np.float64
+    assert gradient(minidiff.as_tensor(x, np.float32).sum(), x).dtype == np.float64
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [

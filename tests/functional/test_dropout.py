@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 from minidiff.random import Generator
 
 CHANNELS = {"1d": (F.dropout1d, (3,)), "2d": (F.dropout2d, (3, 2)), "3d": (F.dropout3d, (2, 3, 2))}
@@ -31,7 +31,7 @@ def test_dropout_multiplies_gradients_by_the_same_mask():
     """What was dropped gets no gradient; the same generator drops the same."""
     x = tensor(np.linspace(1, 2, 50), requires_grad=True)
     y = F.dropout(x, 0.5, generator=Generator(3))
-    np.testing.assert_allclose(grad(y.sum(), x).data, y.data / x.data, rtol=1e-14)
+    np.testing.assert_allclose(gradient(y.sum(), x).data, y.data / x.data, rtol=1e-14)
     np.testing.assert_array_equal(F.dropout(x, 0.5, generator=Generator(3)).data, y.data)
 
 
@@ -54,7 +54,7 @@ def test_whole_channels_are_dropped(dropout, positions):
     assert (fates == fates[..., :1]).all()
     assert abs(fates[..., 0].sum() - n * c * (1 - p)) < 5.5 * math.sqrt(n * c * p * (1 - p))
     assert 0 < fates[0, :, 0].sum() < c and 0 < fates[:, 0, 0].sum() < n
-    np.testing.assert_allclose(grad(y.sum(), x).data, y.data / x.data, rtol=1e-14)
+    np.testing.assert_allclose(gradient(y.sum(), x).data, y.data / x.data, rtol=1e-14)
     assert dropout(x, p, False) is x and dropout(x, 0.0) is x
 
 

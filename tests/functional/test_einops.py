@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from operations.einops import UNFIT, UNREADABLE, examples
 
 from minidiff import functional as F
-from minidiff.autograd import check_gradients, grad, tensor
+from minidiff.autograd import check_gradients, gradient, tensor
 
 pairs = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))
 
@@ -50,7 +50,7 @@ def test_every_element_goes_where_its_axes_say(case):
         sums[old] += weights[new]
         seen += 1
     assert seen == y.data.size
-    np.testing.assert_allclose(grad(y, x, weights).data, sums, atol=1e-13)
+    np.testing.assert_allclose(gradient(y, x, weights).data, sums, atol=1e-13)
 
 
 @given(examples("reduce", smallest=1))
@@ -118,7 +118,7 @@ def test_a_list_gets_a_new_first_dimension():
     rows = [tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True), tensor(np.array([4.0, 5.0, 6.0]), requires_grad=True)]
     y = F.rearrange(rows, "row column -> column row")
     assert y.data.tolist() == [[1, 4], [2, 5], [3, 6]]
-    for x, expected in zip(rows, grad((y * np.array([[1.0, 2.0]])).sum(), rows)):
+    for x, expected in zip(rows, gradient((y * np.array([[1.0, 2.0]])).sum(), rows)):
         assert expected.data.tolist() == [1.0 + (x is rows[1])] * 3
     assert F.reduce([np.ones(3), np.zeros(3)], "n ... -> ...", "sum").tolist() == [1, 1, 1]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 EXTREMES = np.array([-1e4, -800.0, -100.0, -30.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 30.0, 100.0, 800.0, 1e4])
 finite = st.floats(-700, 700)
@@ -22,7 +22,7 @@ unit = st.floats(-1, 1)
 
 def slope(function, x):
     x = tensor(np.array(x, np.float64), requires_grad=True)
-    return grad(function(x).sum(), x).data
+    return gradient(function(x).sum(), x).data
 
 
 # -- values ----------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_nothing_overflows_at_ten_thousand(function, dtype):
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         x = tensor(EXTREMES.astype(dtype), requires_grad=True)
         y = function(x)
-        g = grad(y.sum(), x).data
+        g = gradient(y.sum(), x).data
     assert (y.data[0], y.data[-1]) == limits[function]
     assert (g[0], g[-1]) == (0, 1 if limits[function][1] > 1 else 0)
     assert np.isfinite(y.data).all() and np.isfinite(g).all()
@@ -193,7 +193,7 @@ def test_slopes_at_kinks_are_torchs():
 
 def slopes(function, *values):
     leaves = [tensor(np.array(x, np.float64), requires_grad=True) for x in values]
-    return [float(g.data) for g in grad(function(*leaves), leaves)]
+    return [float(g.data) for g in gradient(function(*leaves), leaves)]
 
 
 def test_powers_at_zero_are_torchs():
@@ -209,8 +209,8 @@ def test_powers_at_zero_are_torchs():
 def test_the_second_derivative_of_a_power_at_zero_is_finite():
     """d2/dxdy x**y = x**(y - 1) (1 + y log x): 1/x at y = 0, and no NaN at x = 0."""
     x, y = tensor([2.0, 0.0], requires_grad=True), tensor([0.0, 2.0], requires_grad=True)
-    (first,) = grad(F.pow(x, y).sum(), [x], create_graph=True)
-    assert grad(first.sum(), y, create_graph=True).data.tolist() == [0.5, 0.0]
+    (first,) = gradient(F.pow(x, y).sum(), [x], create_graph=True)
+    assert gradient(first.sum(), y, create_graph=True).data.tolist() == [0.5, 0.0]
 
 
 def test_beyond_a_bound_the_gradient_is_the_bounds():
@@ -231,7 +231,7 @@ def test_staircases_are_flat():
 def test_conversion_hands_the_gradient_back_in_the_first_dtype():
     """float32 -> float64 and back; integers end it."""
     x = tensor(np.ones(3, np.float32), requires_grad=True)
-    g = grad((x.astype(np.float64) * 3.0).sum(), x)
+    g = gradient((x.astype(np.float64) * 3.0).sum(), x)
     assert g.dtype == np.float32 and g.data.tolist() == [3, 3, 3]
     assert not x.astype(np.int64).requires_grad and not (x > 0).requires_grad
 
@@ -240,7 +240,7 @@ def test_ties_share_the_gradient():
     """maximum and minimum of equals: half each, so that the shares add to one."""
     for function in (F.maximum, F.minimum):
         x, y = (tensor([1.0, 2.0, 3.0], requires_grad=True) for _ in range(2))
-        for g in grad(function(x, y).sum(), [x, y]):
+        for g in gradient(function(x, y).sum(), [x, y]):
             assert g.data.tolist() == [0.5, 0.5, 0.5]
 
 
@@ -258,20 +258,20 @@ def test_the_slope_of_a_quotient_needs_no_square(dtype, x, y):
     """-x / y^2 where it can be written, though y^2 cannot."""
     x, y = np.array([x], dtype), tensor(np.array([y], dtype), requires_grad=True)
     expected = -x.astype(np.float64) / y.data.astype(np.float64)**2
-    np.testing.assert_allclose(grad(x / y, y).data, expected, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal)
+    np.testing.assert_allclose(gradient(x / y, y).data, expected, rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal)
 
 
 def test_the_angle_of_the_origin_has_slope_0():
     """As in PyTorch; x / (x^2 + y^2) would be NaN."""
     x, y = (tensor(np.zeros(1), requires_grad=True) for _ in range(2))
-    assert [g.item() for g in grad(F.atan2(x, y), [x, y])] == [0.0, 0.0]
+    assert [g.item() for g in gradient(F.atan2(x, y), [x, y])] == [0.0, 0.0]
 
 
 def test_where_takes_no_gradient_through_the_other_side():
     """An infinite slope on the side that was not taken does not become NaN."""
     x = tensor([0.0, 4.0], requires_grad=True)
     safe = F.where(x > 0, x, 1.0)
-    assert grad(F.where(x > 0, F.sqrt(safe), 0.0).sum(), x).data.tolist() == [0.0, 0.25]
+    assert gradient(F.where(x > 0, F.sqrt(safe), 0.0).sum(), x).data.tolist() == [0.0, 0.25]
 
 
 # -- dtype and errors ------------------------------------------------------------------------------------------------

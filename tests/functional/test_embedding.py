@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 
 def test_rows_asked_for_twice_add_up():
@@ -18,7 +18,7 @@ def test_rows_asked_for_twice_add_up():
     out = F.embedding(tensor(index), weight)
     for place in np.ndindex(index.shape):
         np.testing.assert_array_equal(out.data[place], weight.data[index[place]])
-    np.testing.assert_array_equal(grad(out.sum(), weight).data[:, 0], [1, 3, 0, 2])
+    np.testing.assert_array_equal(gradient(out.sum(), weight).data[:, 0], [1, 3, 0, 2])
 
 
 @pytest.mark.parametrize("padding", [1, -3])
@@ -28,9 +28,9 @@ def test_the_row_for_padding_gets_no_gradient(padding):
     index = np.array([[1, 1, 3], [0, 1, 3]])
     out = F.embedding(index, weight, padding_idx=padding)
     np.testing.assert_array_equal(out.data, weight.data[index])
-    slope = grad((out * out * out).sum(), weight, create_graph=True)
+    slope = gradient((out * out * out).sum(), weight, create_graph=True)
     np.testing.assert_array_equal(slope.data, 3 * weight.data ** 2 * np.array([[1.0], [0], [0], [2]]))
-    np.testing.assert_array_equal(grad(slope.sum(), weight).data, 6 * weight.data * np.array([[1.0], [0], [0], [2]]))
+    np.testing.assert_array_equal(gradient(slope.sum(), weight).data, 6 * weight.data * np.array([[1.0], [0], [0], [2]]))
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5))

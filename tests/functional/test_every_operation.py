@@ -12,7 +12,7 @@ from operations.run import LAYOUTS, as_dtype, converted, differentiated, flat, l
 
 from minidiff import backend
 from minidiff import functional as F
-from minidiff.autograd import Tensor, check_gradients, grad, tensor
+from minidiff.autograd import Tensor, check_gradients, gradient, tensor
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 layouts = st.lists(st.sampled_from(LAYOUTS), min_size=6, max_size=6)
@@ -103,7 +103,7 @@ def test_gradients_do_not_depend_on_layout_or_route(case):
             seeds = [lay(laid_out(weights(out.shape, dtype), values)) for out in outputs]
             arrays = [*inputs, *seeds, *(out.data for out in outputs)]
             before = [x.copy() for x in arrays]
-            found = grad(outputs, leaves, seeds, allow_unused=True, **options)
+            found = gradient(outputs, leaves, seeds, allow_unused=True, **options)
             for x, was in zip(arrays, before):
                 np.testing.assert_array_equal(x, was)
             assert all(g is None or (g.dtype == dtype and g.shape == x.shape) for g, x in zip(found, leaves))
@@ -149,7 +149,7 @@ def test_readable_twins_give_what_kernels_give(case, forget_kernels):
             args, kwargs = with_inputs(call, leaves)
             tensors = flat(getattr(F, case.name)(*args, **kwargs))
             outputs = [out for out in float_outputs(tensors) if out.requires_grad]
-            gradients = grad(outputs, leaves, [weights(out.shape) for out in outputs], allow_unused=True) if outputs and leaves else []
+            gradients = gradient(outputs, leaves, [weights(out.shape) for out in outputs], allow_unused=True) if outputs and leaves else []
             return [backend.to_numpy(x) for x in [*tensors, *(g for g in gradients if g is not None)]]
 
         found = results()
@@ -184,8 +184,8 @@ def test_one_tensor_in_two_places_collects_both_gradients(case):
         together = list(apart)
         together[i] = together[j] = tensor(inputs[j], requires_grad=True)
         value = lambda g: np.zeros(inputs[j].shape) if g is None else g.numpy()
-        shares = grad(total(apart), [apart[i], apart[j]], allow_unused=True)
-        both = grad(total(together), together[i], allow_unused=True)
+        shares = gradient(total(apart), [apart[i], apart[j]], allow_unused=True)
+        both = gradient(total(together), together[i], allow_unused=True)
         np.testing.assert_allclose(value(both), sum(map(value, shares)), rtol=1e-11, atol=1e-11)
 
     run()

@@ -9,7 +9,7 @@ from operations.case import shapes
 from operations.indexing import indices
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 
 def counting(shape):
@@ -36,7 +36,7 @@ def test_indexing_is_numpys_and_its_gradient_counts_the_picks(example):
     sums = np.zeros(x.data.size)
     for place, weight in zip(np.asarray(expected).ravel(), w.ravel()):
         sums[int(place)] += weight  # the values of `counting` are their own flat places
-    np.testing.assert_allclose(grad(y, x, w).data.ravel(), sums, atol=1e-14)
+    np.testing.assert_allclose(gradient(y, x, w).data.ravel(), sums, atol=1e-14)
 
 
 @pytest.mark.parametrize("index", [
@@ -80,11 +80,11 @@ def test_gather_and_scatter_go_place_by_place(shape, data):
         counts[tuple(there)] += 1
     y = F.gather(x, dim, index)
     np.testing.assert_array_equal(y.data, picked)
-    np.testing.assert_array_equal(grad(y.sum(), x).data, counts)
+    np.testing.assert_array_equal(gradient(y.sum(), x).data, counts)
     np.testing.assert_array_equal(F.scatter_add(x, dim, index, src).data, added)
     filled_tensor = F.scatter(x, dim, index, 0.5)
     np.testing.assert_array_equal(filled_tensor.data, filled)
-    np.testing.assert_array_equal(grad(filled_tensor.sum(), x).data, counts == 0)
+    np.testing.assert_array_equal(gradient(filled_tensor.sum(), x).data, counts == 0)
     if counts.max() <= 1:
         y = F.scatter(x, dim, index, tensor(src, requires_grad=True))
         np.testing.assert_array_equal(y.data, np.where(counts, added - x.data, x.data))
@@ -124,7 +124,7 @@ def test_the_value_of_a_fill_gets_the_sum_of_the_gradients():
     """d sum(w y) / d value is the sum of w where the mask is True; elsewhere the input has w."""
     x, value = tensor(counting((2, 3)), requires_grad=True), tensor(0.5, requires_grad=True)
     mask, w = np.array([[True, False, True], [False, False, True]]), 1.0 + counting((2, 3))
-    for_x, for_value = grad(F.masked_fill(x, mask, value), [x, value], w)
+    for_x, for_value = gradient(F.masked_fill(x, mask, value), [x, value], w)
     np.testing.assert_array_equal(for_x.data, np.where(mask, 0, w))
     assert for_value.item() == w[mask].sum()
 
@@ -143,7 +143,7 @@ def test_sums_of_many_picks_keep_their_digits_in_float16():
     x = tensor(np.ones(2, np.float16), requires_grad=True)
     places = np.arange(5000) % 2
     for picked in (F.getitem(x, places), F.gather(x, 0, places)):
-        assert grad(picked.sum(), x).numpy().tolist() == [2500, 2500]
+        assert gradient(picked.sum(), x).numpy().tolist() == [2500, 2500]
     assert F.scatter_add(np.zeros(2, np.float16), 0, places, np.ones(5000, np.float16)).tolist() == [2500, 2500]
 
 

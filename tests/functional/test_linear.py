@@ -12,7 +12,7 @@ from operations.linear import equations, linears, matmuls
 from operations.run import flat
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 
 def einsum_by_loops(equation, operands):
@@ -117,7 +117,7 @@ def test_the_gradient_is_the_adjoint(n, k, m):
     """<A X, G> = <X, A^T G>: what backward does to G is the transpose of what forward does to X."""
     draw = np.random.default_rng()
     a, x, g = draw.normal(size=(n, k)), tensor(draw.normal(size=(k, m)), requires_grad=True), draw.normal(size=(n, m))
-    back = grad(F.matmul(a, x), x, tensor(g)).data
+    back = gradient(F.matmul(a, x), x, tensor(g)).data
     np.testing.assert_allclose(back, a.T @ g, rtol=1e-12, atol=1e-12)
 
 
@@ -128,7 +128,7 @@ def test_float16_is_multiplied_in_float32():
     for function in (lambda x: F.linear(x, weight), lambda x: F.matmul(x, weight.T), lambda x: F.einsum("ni,oi->no", x, weight)):
         out = function(ones)
         assert out.dtype == np.float16 and (out.data == 4096).all()
-        assert grad(F.mean(out), ones).dtype == np.float16
+        assert gradient(F.mean(out), ones).dtype == np.float16
     assert F.einsum("ni->n", ones).data.tolist() == [4096, 4096]
 
 

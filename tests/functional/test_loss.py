@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from mpmath import exp, log, mp, mpf
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 
 @given(arrays(np.float64, (4, 5), elements=st.floats(-30, 30)), st.lists(st.integers(0, 4), min_size=4, max_size=4))
@@ -22,7 +22,7 @@ def test_cross_entropy_is_minus_the_log_of_the_right_probability(x, labels):
     assert float(F.cross_entropy(x, y)) == pytest.approx(math.fsum(rows) / 4, abs=1e-13)
     assert float(F.cross_entropy(x, y, reduction="sum")) == pytest.approx(math.fsum(rows), abs=1e-13)
     t = tensor(x, requires_grad=True)
-    np.testing.assert_allclose(grad(F.cross_entropy(t, tensor(y)), t).data, (F.softmax(x, 1) - F.one_hot(y, 5)) / 4, atol=1e-14)
+    np.testing.assert_allclose(gradient(F.cross_entropy(t, tensor(y)), t).data, (F.softmax(x, 1) - F.one_hot(y, 5)) / 4, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -32,7 +32,7 @@ def test_cross_entropy_is_safe_at_ten_thousand(dtype):
         x = tensor(np.array([[1e4, -1e4], [1e4, -1e4]], dtype), requires_grad=True)
         losses = F.cross_entropy(x, np.array([0, 1]), reduction="none")
         assert losses.data.tolist() == [0.0, 2e4]
-        assert grad(losses.sum(), x).data.tolist() == [[0, 0], [1, -1]]
+        assert gradient(losses.sum(), x).data.tolist() == [[0, 0], [1, -1]]
 
 
 def test_equal_logits_cost_the_logarithm_of_the_number_of_classes():
@@ -50,7 +50,7 @@ def test_mean_squared_error_is_a_mean_of_squares(shape):
     assert float(F.mse_loss(x, y, reduction="sum")) == pytest.approx(math.fsum(squares), rel=1e-13)
     assert F.mse_loss(x, y) == F.mse_loss(y, x) > 0 == F.mse_loss(x, x)
     t = tensor(x, requires_grad=True)
-    np.testing.assert_allclose(grad(F.mse_loss(t, y), t).data, 2 * (x - y) / x.size, rtol=1e-13)
+    np.testing.assert_allclose(gradient(F.mse_loss(t, y), t).data, 2 * (x - y) / x.size, rtol=1e-13)
 
 
 def loops_cross_entropy(x, q, weight):
@@ -99,7 +99,7 @@ def test_binary_cross_entropy_of_logits_is_exact_at_extremes(x, dtype):
             loss = F.binary_cross_entropy_with_logits(t, np.array([y], dtype), pos_weight=np.array([pos], dtype))
             exact, slope = -(pos * y * log(s) + (1 - y) * log(other)), (1 - y) * s - pos * y * other
             assert float(loss.data) == pytest.approx(float(exact), rel=4 * eps, abs=1e-44)
-            assert float(grad(loss, t).data[0]) == pytest.approx(float(slope), rel=8 * eps, abs=1e-44 if y in (0, 1) else 4 * eps)
+            assert float(gradient(loss, t).data[0]) == pytest.approx(float(slope), rel=8 * eps, abs=1e-44 if y in (0, 1) else 4 * eps)
 
 
 @given(arrays(np.float64, 5, elements=st.floats(-30, 30)), arrays(np.float64, 5, elements=st.floats(0, 1)))
@@ -121,7 +121,7 @@ def test_binary_cross_entropy_keeps_the_digits_of_small_probabilities(x, y):
 def test_the_gradient_of_a_sure_mistake_is_large_but_finite():
     """At probability 0: torch's -1e12."""
     x = tensor(np.array([0.0, 1.0]), requires_grad=True)
-    assert grad(F.binary_cross_entropy(x, np.array([1.0, 0.0]), reduction="sum"), x).data.tolist() == [-1e12, 1e12]
+    assert gradient(F.binary_cross_entropy(x, np.array([1.0, 0.0]), reduction="sum"), x).data.tolist() == [-1e12, 1e12]
 
 
 @given(arrays(np.float64, 7, elements=st.floats(-5, 5)), st.sampled_from([0.25, 1.0, 3.0]))
@@ -132,9 +132,9 @@ def test_huber_and_smooth_l1_are_parabolas_with_straight_arms(d, delta):
     smooth = F.smooth_l1_loss(d, 0 * d, reduction="none", beta=delta)
     np.testing.assert_allclose(smooth, np.divide(expected, delta), rtol=1e-12, atol=1e-300)
     t = tensor(np.array([0.0, delta, -delta, 9 * delta, -9 * delta]), requires_grad=True)
-    slope = grad(F.huber_loss(t, np.zeros(5), "sum", delta), t, create_graph=True)
+    slope = gradient(F.huber_loss(t, np.zeros(5), "sum", delta), t, create_graph=True)
     assert slope.data.tolist() == [0.0, delta, -delta, delta, -delta]
-    assert grad(slope[0], t).data[0] == 1.0
+    assert gradient(slope[0], t).data[0] == 1.0
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32))
@@ -183,7 +183,7 @@ def test_when_all_targets_are_ignored_there_is_no_mean():
     target = np.array([-100, -100])
     assert np.isnan(F.cross_entropy(x, target).data)
     total = F.cross_entropy(x, target, reduction="sum")
-    assert total.data == 0 and not grad(total, x).data.any()
+    assert total.data == 0 and not gradient(total, x).data.any()
 
 
 X = np.zeros((2, 3))

@@ -12,7 +12,7 @@ from operations.run import converted, flat
 
 import minidiff
 from minidiff import functional as F
-from minidiff.autograd import Tensor, grad, tensor
+from minidiff.autograd import Tensor, gradient, tensor
 from minidiff.functional import methods
 
 A = np.array([[1.5, -2.0, 0.5], [3.0, 0.25, -1.0]])
@@ -186,9 +186,9 @@ def test_conversions_keep_the_graph_and_what_does_not_change_stays_itself():
     for y in (x.float(), x.to("float32"), x.to(np.float32), x.to(minidiff.float32), x.to("cpu", np.float32),
               x.to(dtype=np.float32, device="cpu"), x.to(tensor(1.0)), x.type(np.float32), x.astype("float32"), x.type_as(tensor(1.0))):
         assert y.dtype == np.float32
-        np.testing.assert_array_equal(grad(y.sum(), x).data, np.ones((2, 3)))
+        np.testing.assert_array_equal(gradient(y.sum(), x).data, np.ones((2, 3)))
     assert x.to(np.float64) is x.double() is x.cpu() is x.to("cpu") is x.contiguous() is x
-    assert x.clone() is not x and x.clone().data is x.data and grad(x.clone().sum(), x).shape == (2, 3)
+    assert x.clone() is not x and x.clone().data is x.data and gradient(x.clone().sum(), x).shape == (2, 3)
     assert x.is_floating_point() and not x.long().is_floating_point() and not x.is_cuda
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 from minidiff.functional.normalization import grouped
 
 
@@ -164,7 +164,7 @@ def test_float16_is_summed_in_float32(normalize):
     t = tensor(x, requires_grad=True)
     out = normalize(t, w, b)
     if out.requires_grad:
-        assert grad(out.sum(), t).dtype == np.float16
+        assert gradient(out.sum(), t).dtype == np.float16
 
 
 @given(st.lists(st.floats(-1e3, 1e3).filter(lambda x: abs(x) > 1e-3), min_size=1, max_size=4),
@@ -188,11 +188,11 @@ def test_vectors_of_no_length_stay_and_have_gradients():
     for p in (1.0, 2.0, 3.0, 2.5):
         y = F.normalize(x, p, eps=0.5)
         assert not y.data.any()
-        first = grad(y.sum(), x, create_graph=True)
+        first = gradient(y.sum(), x, create_graph=True)
         np.testing.assert_array_equal(first.data, 2.0)
-    assert np.isfinite(grad((first * first).sum(), x, allow_unused=True).data).all()
+    assert np.isfinite(gradient((first * first).sum(), x, allow_unused=True).data).all()
     similar = F.cosine_similarity(x, np.ones((2, 3)))
-    assert not similar.data.any() and np.isfinite(grad(similar.sum(), x).data).all()
+    assert not similar.data.any() and np.isfinite(gradient(similar.sum(), x).data).all()
 
 
 @given(st.integers(0, 2**32))
@@ -213,7 +213,7 @@ def test_a_mean_of_a_thousand_costs_no_more_than_the_rounding_of_the_input():
     for dtype in (np.float32, np.float64):
         t = tensor(x.astype(dtype), requires_grad=True)
         y = F.group_norm(t, 4)
-        results.append((y.data, grad(y, t, w).data))
+        results.append((y.data, gradient(y, t, w).data))
     for single, double in zip(*results):
         assert single.dtype == np.float32
         np.testing.assert_allclose(single, double, atol=2e-4)
@@ -231,7 +231,7 @@ def test_a_constant_group_becomes_zero():
     x = tensor(np.full((1, 2, 3), 5.0), requires_grad=True)
     y = F.group_norm(x, 1)
     assert not y.data.any()
-    assert np.isfinite(grad(y.sum(), x).data).all()
+    assert np.isfinite(gradient(y.sum(), x).data).all()
 
 
 X = np.ones((2, 7, 5, 5))

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes
 from operations.padding import constant, continued
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 MODES = ("reflect", "replicate", "circular")
 
@@ -54,7 +54,7 @@ def test_every_place_holds_what_the_mode_says(call):
         else:
             assert y.data[place] == input[old]
             sums[old] += weights[place]
-    np.testing.assert_allclose(grad(y, x, weights).data, sums, atol=1e-13)
+    np.testing.assert_allclose(gradient(y, x, weights).data, sums, atol=1e-13)
 
 
 @given(st.sampled_from(MODES), st.data())
@@ -124,7 +124,7 @@ def test_many_copies_add_up_in_float16():
     """3000 copies of one place: a sum in float16 itself would stay at 2048."""
     x = tensor(np.ones((1, 1), np.float16), requires_grad=True)
     y = F.pad(x, (2999, 0), "replicate")
-    assert grad(y, x, np.ones(y.shape, np.float16)).data.item() == 3000
+    assert gradient(y, x, np.ones(y.shape, np.float16)).data.item() == 3000
 
 
 @pytest.mark.parametrize(("pad", "mode", "message"), [

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 
 def each(draw, dims, low, high):
@@ -78,11 +78,11 @@ def test_max_pooling_is_its_definition(example):
             gradient[sample + best] += 1
             count += 1
     assert count == found.data.size
-    np.testing.assert_array_equal(grad(found.sum(), t).data, gradient)
+    np.testing.assert_array_equal(gradient(found.sum(), t).data, gradient)
     alone = tensor(x, requires_grad=True)
     value = pool("max", x)(alone, kernel, stride, padding, dilation, ceil_mode)
     np.testing.assert_array_equal(value.data, found.data)
-    np.testing.assert_array_equal(grad(value.sum(), alone).data, gradient)
+    np.testing.assert_array_equal(gradient(value.sum(), alone).data, gradient)
     for sample, y in zip(x, found.data):
         np.testing.assert_array_equal(pool("max", x)(sample, kernel, stride, padding, dilation, ceil_mode), y)
 
@@ -107,7 +107,7 @@ def test_average_pooling_is_its_definition(example, count_include_pad, divisor):
                 gradient[sample + source] += 1 / over
             count += 1
     assert count == found.data.size
-    np.testing.assert_allclose(grad(found.sum(), t).data, gradient, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(gradient(found.sum(), t).data, gradient, rtol=1e-11, atol=1e-12)
 
 
 @st.composite
@@ -162,7 +162,7 @@ def test_averaging_is_a_convolution_with_equal_weights(dims, data):
 def test_the_first_of_equal_maxima_gets_the_gradient(pooled, dtype):
     """As in torch, and unlike amax."""
     x = tensor(np.ones((1, 1, 2, 4), dtype), requires_grad=True)
-    np.testing.assert_array_equal(grad(pooled(x).sum(), x).data[0, 0], [[1, 0, 1, 0], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(gradient(pooled(x).sum(), x).data[0, 0], [[1, 0, 1, 0], [0, 0, 0, 0]])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
@@ -174,7 +174,7 @@ def test_nan_is_the_largest_and_takes_the_gradient(dtype):
         t = tensor(x, requires_grad=True)
         y = pooled(t)
         np.testing.assert_array_equal(y.data, [[[np.nan, 4]]])
-        np.testing.assert_array_equal(grad(y, t, np.ones((1, 1, 2), dtype)).data, [[[0, 1, 0, 0], [0, 0, 1, 0]]])
+        np.testing.assert_array_equal(gradient(y, t, np.ones((1, 1, 2), dtype)).data, [[[0, 1, 0, 0], [0, 0, 1, 0]]])
     assert np.isnan(F.avg_pool2d(x, 2)).tolist() == np.isnan(F.adaptive_avg_pool2d(x, (1, 2))).tolist() == [[[True, False]]]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 numbers = arrays(np.float64, array_shapes(max_dims=4, max_side=4), elements=st.integers(-50, 50).map(float))
 
@@ -80,7 +80,7 @@ def test_ties_share_the_gradient_of_an_extreme(x):
     """Each of k equal maxima gets 1/k, counted by hand."""
     for function, best in ((F.amax, np.max), (F.amin, np.min)):
         t = tensor(x, requires_grad=True)
-        g = grad(function(t, 1).sum(), t).data
+        g = gradient(function(t, 1).sum(), t).data
         for row, slopes in zip(x, g):
             winners = row == best(row)
             np.testing.assert_allclose(slopes, winners / winners.sum(), rtol=1e-15)
@@ -103,8 +103,8 @@ def test_softmax_and_logsumexp_are_safe_at_ten_thousand(dtype):
         assert F.softmax(x, 1).data.tolist() == [[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]]
         np.testing.assert_allclose(F.logsumexp(x, 1).data, np.array([1e4 + np.log(2), -1e4 + np.log(2), 1e4], dtype), rtol=1e-7)
         np.testing.assert_allclose(F.log_softmax(x, 1).data[2], [0.0, -2e4])
-        assert grad(F.logsumexp(x, 1).sum(), x).data.tolist() == [[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]]
-        assert np.isfinite(grad((F.softmax(x, 1) ** 2).sum(), x).data).all()
+        assert gradient(F.logsumexp(x, 1).sum(), x).data.tolist() == [[0.5, 0.5], [0.5, 0.5], [1.0, 0.0]]
+        assert np.isfinite(gradient((F.softmax(x, 1) ** 2).sum(), x).data).all()
 
 
 @given(arrays(np.float64, (2, 5), elements=st.floats(-50, 50)), st.floats(-1e3, 1e3), st.sampled_from([0, 1, -1]))
@@ -147,13 +147,13 @@ def test_products_and_running_sums_are_those_of_each_line_alone(example):
 def test_the_slope_of_a_product_is_the_product_of_the_others(x):
     """By leaving one factor out, and two for the second derivative: right with any number of zeros."""
     leaf = tensor(x, requires_grad=True)
-    g = grad(F.prod(leaf), leaf, create_graph=True)
+    g = gradient(F.prod(leaf), leaf, create_graph=True)
     others = lambda *left_out: math.prod(value for k, value in enumerate(x.tolist()) if k not in left_out)
     assert g.data.tolist() == [others(i) for i in range(len(x))]
     if len(x) > 1:
-        assert grad(g[0], leaf).data.tolist() == [others(0, j) if j else 0.0 for j in range(len(x))]
+        assert gradient(g[0], leaf).data.tolist() == [others(0, j) if j else 0.0 for j in range(len(x))]
     leaf = tensor(x, requires_grad=True)
-    rows = grad(F.cumprod(leaf, 0).sum(), leaf).data.tolist()
+    rows = gradient(F.cumprod(leaf, 0).sum(), leaf).data.tolist()
     assert rows == [sum(math.prod(x[:n].tolist()[:i] + x[:n].tolist()[i + 1:]) for n in range(i + 1, len(x) + 1)) for i in range(len(x))]
 
 
@@ -182,7 +182,7 @@ def test_an_extreme_along_a_dimension_is_the_first_and_has_the_whole_gradient(ex
         values, indices = function(x, dim)
         np.testing.assert_array_equal(indices, place(x, dim))
         leaf = tensor(x, requires_grad=True)
-        g = grad(function(leaf, dim).values.sum(), leaf).data
+        g = gradient(function(leaf, dim).values.sum(), leaf).data
         for line, slopes, value, index in zip(along(x, dim), along(g, dim), values.ravel(), indices.ravel()):
             assert value == best(line) and index == line.index(value)
             assert slopes == [float(i == index) for i in range(len(line))]
@@ -212,7 +212,7 @@ def test_float16_is_added_up_in_float32():
         assert found.dtype == np.float16
         np.testing.assert_allclose(found, function(x.astype(np.float64), 0), rtol=2e-3, atol=2e-3)
         leaf = tensor(x, requires_grad=True)
-        assert grad(F.mean(function(leaf, 0)), leaf).dtype == np.float16
+        assert gradient(F.mean(function(leaf, 0)), leaf).dtype == np.float16
 
 
 def test_integers_are_added_up_as_int64():
@@ -247,7 +247,7 @@ def test_logsumexp_of_nan_is_nan():
     """A NaN is not taken for "all are -inf"; nor is its gradient."""
     x = tensor(np.array([[math.nan, 0.0], [-math.inf, math.nan]]), requires_grad=True)
     out = F.logsumexp(x, 1)
-    assert np.isnan(out.data).all() and np.isnan(grad(out.sum(), x).data).all()
+    assert np.isnan(out.data).all() and np.isnan(gradient(out.sum(), x).data).all()
 
 
 def test_logsumexp_of_infinities():
@@ -255,18 +255,18 @@ def test_logsumexp_of_infinities():
     x = tensor([[-math.inf, -math.inf], [-math.inf, 0.0]], requires_grad=True)
     out = F.logsumexp(x, 1)
     assert out.data.tolist() == [-math.inf, 0.0] and F.logsumexp(np.array([1.0, math.inf]), 0) == math.inf
-    g = grad(out.sum(), x, create_graph=True)
+    g = gradient(out.sum(), x, create_graph=True)
     assert g.data.tolist() == [[0, 0], [0, 1]]
-    assert grad((g * g).sum(), x).data.tolist() == [[0, 0], [0, 0]]
+    assert gradient((g * g).sum(), x).data.tolist() == [[0, 0], [0, 0]]
 
 
 def test_a_length_of_zero_and_a_deviation_of_zero_have_no_slope():
     """Gradient 0, not NaN: the point of a cone."""
     for p in ("fro", 1, 3, 0.5, math.inf, 0):
         x = tensor(np.zeros((2, 3)), requires_grad=True)
-        assert grad(F.norm(x, p, 1).sum(), x).data.tolist() == [[0, 0, 0]] * 2
+        assert gradient(F.norm(x, p, 1).sum(), x).data.tolist() == [[0, 0, 0]] * 2
     x = tensor(np.full((2, 3), 0.25), requires_grad=True)
-    assert grad(F.std(x, 1).sum(), x).data.tolist() == [[0, 0, 0]] * 2
+    assert gradient(F.std(x, 1).sum(), x).data.tolist() == [[0, 0, 0]] * 2
 
 
 # -- errors ----------------------------------------------------------------------------------------------------------

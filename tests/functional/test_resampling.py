@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from operations.resampling import interpolations
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 from minidiff.functional.resampling import axis_map
 
 LINEAR = ("linear", "bilinear", "trilinear")
@@ -95,7 +95,7 @@ def test_every_new_pixel_is_the_sum_that_its_mode_says(kind, data):
             value += weight * x[source]
             back[source] += weight * seed[(..., *place)]
         np.testing.assert_allclose(y.data[(..., *place)], value, atol=1e-11)
-    np.testing.assert_allclose(grad(y, leaf, seed).data, back, atol=1e-11)
+    np.testing.assert_allclose(gradient(y, leaf, seed).data, back, atol=1e-11)
 
 
 # -- laws ------------------------------------------------------------------------------------------------------------
@@ -204,9 +204,9 @@ def test_interpolation_and_its_gradient_are_adjoint(call):
     leaf = tensor(x, requires_grad=True)
     up = F.interpolate(leaf, new, mode=LINEAR[x.ndim - 3])
     y = tensor(np.cos(np.arange(up.data.size)).reshape(up.shape), requires_grad=True)
-    back = grad(up, leaf, y, create_graph=True)
+    back = gradient(up, leaf, y, create_graph=True)
     assert np.vdot(up.data, y.data) == pytest.approx(np.vdot(x, back.data), rel=1e-11, abs=1e-11)
-    np.testing.assert_allclose(grad(back, y, x).data, up.data, atol=1e-12)
+    np.testing.assert_allclose(gradient(back, y, x).data, up.data, atol=1e-12)
 
 
 @given(st.sampled_from(KINDS).flatmap(lambda kind: interpolations(*kind)))
@@ -225,7 +225,7 @@ def test_many_copies_add_up_in_float16():
     """The gradient of 3000 copies of one pixel: a sum in float16 itself would stay at 2048."""
     x = tensor(np.ones((1, 1, 1), np.float16), requires_grad=True)
     y = F.interpolate(x, 3000)
-    assert grad(y, x, np.ones(y.shape, np.float16)).data.item() == 3000
+    assert gradient(y, x, np.ones(y.shape, np.float16)).data.item() == 3000
 
 
 def test_nearest_takes_any_dtype():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 shapes = array_shapes(max_dims=4, max_side=4)
 
@@ -84,7 +84,7 @@ def test_repetitions_are_numpys(shape, data):
     ]:
         np.testing.assert_array_equal(found.data, expected)
         copies = np.array([(expected == value).sum() for value in x.data.ravel()]).reshape(shape)
-        np.testing.assert_array_equal(grad(found.sum(), x).data, copies)
+        np.testing.assert_array_equal(gradient(found.sum(), x).data, copies)
     assert wide.data.strides[0] == 0  # without copying
 
 
@@ -112,8 +112,8 @@ def test_a_vector_without_elements_joins_with_everything():
     x, nothing = tensor(np.ones((2, 3), np.float32), requires_grad=True), tensor(np.ones(0), requires_grad=True)
     y = F.cat([nothing, x], 1)
     assert y.shape == (2, 3) and y.dtype == np.float64
-    assert [g.shape for g in grad(y.sum(), [x, nothing])] == [(2, 3), (0,)]
-    assert [g.dtype for g in grad(F.cat([nothing, x], 1).sum(), [x, nothing])] == [np.float32, np.float64]
+    assert [g.shape for g in gradient(y.sum(), [x, nothing])] == [(2, 3), (0,)]
+    assert [g.dtype for g in gradient(F.cat([nothing, x], 1).sum(), [x, nothing])] == [np.float32, np.float64]
 
 
 def test_nothing_comes_in_no_pieces():

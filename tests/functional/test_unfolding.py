@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 
 def pair(draw, low, high):
@@ -66,8 +66,8 @@ def test_fold_is_the_transpose_of_unfold(example):
     y = tensor(np.cos(np.arange(columns.data.size)).reshape(columns.shape), requires_grad=True)
     back = F.fold(y, size, kernel, **options)
     assert np.vdot(columns.data, y.data) == pytest.approx(np.vdot(x, back.data), rel=1e-10, abs=1e-10)
-    np.testing.assert_allclose(grad(columns, a, y.data).data, back.data, atol=1e-12)
-    np.testing.assert_allclose(grad(back, y, x).data, columns.data, atol=1e-12)
+    np.testing.assert_allclose(gradient(columns, a, y.data).data, back.data, atol=1e-12)
+    np.testing.assert_allclose(gradient(back, y, x).data, columns.data, atol=1e-12)
 
 
 @given(geometries())
@@ -112,7 +112,7 @@ def test_fold_adds_float16_up_in_float32():
 def test_the_gradient_of_unfold_adds_float16_up_in_float32():
     """The same sum, as the gradient of the pixel that is in 64 x 64 windows."""
     x = tensor(np.ones((1, 127, 127), np.float16), requires_grad=True)
-    g = grad(F.unfold(x, 64), x, np.ones((64 * 64, 64 * 64), np.float16))
+    g = gradient(F.unfold(x, 64), x, np.ones((64 * 64, 64 * 64), np.float16))
     assert g.dtype == np.float16 and g.data[0, 63, 63] == 4096
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidiff import backend, functional, grad, tensor
+from minidiff import backend, functional, gradient, tensor
 from minidiff.functional import activation, attention, convolution, normalization, pooling
 from minidiff.functional.linear import product
 
@@ -113,7 +113,7 @@ def test_composites_value_and_first_gradients(dtype, data):
         assert_same(value, twin.data, dtype, GROWTH.get(composite, 1))
         g = array(data, twin.shape, dtype)
         wanted = [x for x in inputs if x is not None]
-        expected = grad(twin, wanted, tensor(g))
+        expected = gradient(twin, wanted, tensor(g))
         got = composite.kernel.backward(g, saved, [x is not None for x in inputs], **options)
         for ours, theirs in zip([x for x in got if x is not None], expected):
             assert_same(ours, theirs.data, dtype, GROWTH.get(composite, 1))

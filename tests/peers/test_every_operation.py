@@ -11,7 +11,7 @@ from operations import CASES
 from operations.run import as_dtype, converted, flat, weights
 
 from minidiff import functional as F
-from minidiff.autograd import Tensor, grad, tensor
+from minidiff.autograd import Tensor, gradient, tensor
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -40,7 +40,7 @@ def run_ours(case, call, order):
         if not current or not leaves:
             break
         total = sum((out * weights(out.shape, out.dtype)).sum() for out in current)
-        gradients = grad(total, leaves, create_graph=n + 1 < order, allow_unused=True)
+        gradients = gradient(total, leaves, create_graph=n + 1 < order, allow_unused=True)
         stages.append([np.zeros(x.shape, x.dtype) if g is None else g.numpy() for x, g in zip(leaves, gradients)])
         current = [g for g in gradients if g is not None and g.requires_grad]
     return stages

@@ -11,7 +11,7 @@ from operations.indexing import indices
 from operations.run import flat
 
 import minidiff
-from minidiff.autograd import Tensor, grad, tensor
+from minidiff.autograd import Tensor, gradient, tensor
 from minidiff.functional import methods
 
 torch = pytest.importorskip("torch")
@@ -110,7 +110,7 @@ def test_an_expression_means_what_it_means_in_pytorch(expression):
         assert a.requires_grad == b.requires_grad
         if b.requires_grad and b.dtype == torch.float64:
             (expected,) = torch.autograd.grad(b.sum(), t, retain_graph=True)
-            np.testing.assert_allclose(grad(a.sum(), x, retain_graph=True).numpy(), expected.numpy(), rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(gradient(a.sum(), x, retain_graph=True).numpy(), expected.numpy(), rtol=1e-10, atol=1e-12)
 
 
 def test_the_names_of_methods_are_pytorchs_or_numpys():

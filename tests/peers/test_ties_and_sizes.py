@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidiff import functional as F
-from minidiff.autograd import grad, tensor
+from minidiff.autograd import gradient, tensor
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.peers
@@ -18,7 +18,7 @@ def compare(function, inputs, dtype=np.float64):
     ts = [torch.tensor(np.asarray(x, dtype), requires_grad=True) for x in inputs]
     ours, theirs = function(F, *xs), function(Peer, *ts)
     weights = np.cos(1.0 + np.arange(float(ours.data.size))).reshape(ours.shape).astype(dtype)
-    pairs = [(ours, theirs), *zip(grad(ours, xs, weights), torch.autograd.grad(theirs, ts, torch.tensor(weights)))]
+    pairs = [(ours, theirs), *zip(gradient(ours, xs, weights), torch.autograd.grad(theirs, ts, torch.tensor(weights)))]
     for x, t in pairs:
         t = t.detach().numpy()
         assert x.shape == t.shape and x.dtype == t.dtype
