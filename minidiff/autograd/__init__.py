@@ -22,7 +22,7 @@ from .checkpoint import checkpoint
 from .composite import composite
 from .derivatives import hessian, hessian_vector_product, jacobian, jvp, vjp
 from .draw import draw
-from .mode import enable_grad, is_grad_enabled, no_grad
+from .mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .operation import elementwise, operation
 from .profile import profile
 from .tensor import Tensor, tensor
@@ -31,5 +31,5 @@ from .walk import backward, grad, gradient
 __all__ = [
     "KinkError", "Tensor", "backward", "check_gradients", "checkpoint", "composite", "detect_anomaly", "draw", "elementwise",
     "enable_grad", "grad", "gradient", "hessian", "hessian_vector_product", "is_grad_enabled", "jacobian", "jvp", "no_grad", "operation",
-    "profile", "tensor", "vjp",
+    "profile", "set_grad_enabled", "tensor", "vjp",
 ]

@@ -62,6 +62,19 @@ def recomputing() -> Iterator[None]:
         mode.recomputing = before
 
 
+class set_grad_enabled:
+    """Record operations in this thread from now on, or not; as a context, until its end."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._before, mode.recording = mode.recording, bool(enabled)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: Any) -> None:
+        mode.recording = self._before
+
+
 class Observer:
     """One who stands around each computation of an operation: forward, and backward the rules of a node.
 

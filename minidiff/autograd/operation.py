@@ -36,6 +36,7 @@ from .tensor import Tensor, of_array
 
 _order = itertools.count(1)
 _HOST = frozenset((ndarray, float, int))
+_PLAIN = np.dtype(float)
 
 
 def ticket() -> int:
@@ -144,6 +145,14 @@ def bound(owner: Any, inputs: tuple[Any, ...], options: dict[str, Any]) -> tuple
     return list(arguments.args), arguments.kwargs
 
 
+def _must_be_arrays(name: str, arrays: Iterable[Any]) -> None:
+    """TypeError for lists, and for the arrays of other libraries, which would compute in their own way."""
+    for x in arrays:
+        if isinstance(x, (list, tuple)) or not isinstance(getattr(x, "dtype", _PLAIN), np.dtype):
+            kind = type(x).__name__ if type(x).__module__ == "builtins" else f"{type(x).__module__}.{type(x).__name__}"
+            raise TypeError(f"{name}: expected Tensors, arrays or numbers, got {kind}; minidiff.tensor(x) takes it")
+
+
 def name_operations(names: dict[str, Any]) -> None:
     """Tell operations that were declared as lambdas the names under which a module has them (`vars(module)`)."""
     for name, value in names.items():
@@ -212,7 +221,11 @@ class Operation:
             first = arrays[0]
             if type(first) is ndarray and len(arrays) < 3 and type(arrays[-1]) in _HOST:
                 return self.forward(np, *arrays, **options)  # the common case, without looking further
+            _must_be_arrays(self.__name__, arrays)
             return self.forward(array_module(*arrays), *arrays, **options)
+        except AttributeError:
+            _must_be_arrays(self.__name__, arrays)  # a kernel's
+            raise
         except (ValueError, TypeError, OverflowError) as error:
             explained = self.explained(error, arrays)
             if explained is error:

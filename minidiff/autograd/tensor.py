@@ -43,6 +43,10 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self.data = array_of(data)
+        if not isinstance(requires_grad, bool):
+            raise TypeError("Tensor: expected one array; minidiff.zeros(...) makes a Tensor of sizes")
+        if isinstance(data, (list, tuple)) and self.data.dtype.kind == "i":
+            raise TypeError("Tensor: integers in a list would be real numbers in PyTorch; minidiff.tensor(...) keeps them integers")
         self.grad: Tensor | None = None
         self.node = None  # what made it: a node of the graph; None for a leaf
         self.requires_grad = False

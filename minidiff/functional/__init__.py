@@ -4,6 +4,8 @@ tensor operations). One file a family; each function takes Tensors, or plain arr
 It stands on `minidiff.autograd`; layers that hold parameters are in `minidiff.nn`. What each file offers is its `__all__`.
 """
 
+from types import FunctionType as _FunctionType
+
 from minidiff.autograd.operation import name_operations as _name_operations
 
 from . import (
@@ -28,6 +30,7 @@ from . import (
     shape,
     unfolding,
 )
+from .precision import explaining_no_arrays as _explaining_no_arrays
 
 _FAMILIES = (
     elementwise, reduction, order, shape, indexing, einops, padding, linear, unfolding, convolution, pooling, resampling, normalization,
@@ -56,3 +59,7 @@ from .reduction import *
 from .resampling import *
 from .shape import *
 from .unfolding import *
+
+for _name in __all__:
+    if isinstance(globals()[_name], _FunctionType):
+        globals()[_name] = _explaining_no_arrays(globals()[_name], __name__)

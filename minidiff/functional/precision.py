@@ -1,7 +1,9 @@
-"""float16 is for storage: what puts many elements together is computed in float32 and comes back as float16."""
+"""What the functions ask of their arrays. float16 is for storage: what puts many elements together is computed in float32 and comes back
+as float16; and what is no array is refused by name."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -46,3 +48,22 @@ def must_be_real(name: str, **arrays) -> None:
     for what, x in arrays.items():
         if x.dtype.kind != "f":
             raise TypeError(f"{name}: expected floating-point numbers, got {what} of {x.dtype}; convert it first: .astype('float32')")
+
+
+def explaining_no_arrays(function: Callable[..., Any], module: str) -> Callable[..., Any]:
+    """A function as its `module` offers it: if it fails for an argument that is no array, it says so (nothing is looked at before)."""
+
+    @wraps(function)
+    def explaining(*args, **options):
+        try:
+            return function(*args, **options)
+        except Exception as error:
+            what, x = _no_array(error, function, args, options)
+            if what is None:
+                raise
+            explained = error
+        must_be_arrays(function.__name__, **{what: x})
+        raise explained
+
+    explaining.__module__ = module
+    return explaining

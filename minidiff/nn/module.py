@@ -49,9 +49,19 @@ class LoadedKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
+class _Fresh(Generator):
+    """A generator that nobody asked to be repeatable, seeded by the operating system. A copied layer draws other numbers from its own."""
+
+    def __init__(self) -> None:
+        super().__init__(secrets.randbits(63))
+
+    def __deepcopy__(self, memo: dict) -> _Fresh:
+        return _Fresh()
+
+
 def generator_or_fresh(generator: Generator | None) -> Generator:
     """The generator given, or one seeded by the operating system: what is to be repeatable passes its own."""
-    return generator if generator is not None else Generator(secrets.randbits(63))
+    return generator if generator is not None else _Fresh()
 
 
 class Module:

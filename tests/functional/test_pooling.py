@@ -68,21 +68,21 @@ def test_max_pooling_is_its_definition(example):
     t = tensor(x, requires_grad=True)
     found, where = pool("max", x)(t, kernel, stride, padding, dilation, ceil_mode, return_indices=True)
     assert where.dtype == np.int64 and not where.requires_grad
-    gradient, count = np.zeros(x.shape), 0
+    slope, count = np.zeros(x.shape), 0
     for place, sources in windows(size, kernel, stride, padding, dilation, (ceil_mode,) * len(size)):
         sources = inside(sources, size)
         for sample in np.ndindex(*x.shape[:2]):
             best = max(sources, key=lambda source: x[sample + source])  # the first of several
             assert found.data[sample + place] == x[sample + best]
             assert where.data[sample + place] == np.ravel_multi_index(best, size)
-            gradient[sample + best] += 1
+            slope[sample + best] += 1
             count += 1
     assert count == found.data.size
-    np.testing.assert_array_equal(gradient(found.sum(), t).data, gradient)
+    np.testing.assert_array_equal(gradient(found.sum(), t).data, slope)
     alone = tensor(x, requires_grad=True)
     value = pool("max", x)(alone, kernel, stride, padding, dilation, ceil_mode)
     np.testing.assert_array_equal(value.data, found.data)
-    np.testing.assert_array_equal(gradient(value.sum(), alone).data, gradient)
+    np.testing.assert_array_equal(gradient(value.sum(), alone).data, slope)
     for sample, y in zip(x, found.data):
         np.testing.assert_array_equal(pool("max", x)(sample, kernel, stride, padding, dilation, ceil_mode), y)
 
@@ -96,7 +96,7 @@ def test_average_pooling_is_its_definition(example, count_include_pad, divisor):
     options = {} if x.ndim == 3 else {"divisor_override": divisor}
     t = tensor(x, requires_grad=True)
     found = pool("avg", x)(t, kernel, stride, padding, ceil_mode, count_include_pad, **options)
-    gradient, count = np.zeros(x.shape), 0
+    slope, count = np.zeros(x.shape), 0
     for place, sources in windows(size, kernel, stride, padding, dilation, (ceil_mode,) * len(size)):
         padded = [p for p in sources if all(-e <= q < n + e for q, n, e in zip(p, size, padding))]
         real = inside(sources, size)
@@ -104,10 +104,10 @@ def test_average_pooling_is_its_definition(example, count_include_pad, divisor):
         for sample in np.ndindex(*x.shape[:2]):
             assert found.data[sample + place] == pytest.approx(sum(x[sample + s] for s in real) / over, rel=1e-12, abs=1e-12)
             for source in real:
-                gradient[sample + source] += 1 / over
+                slope[sample + source] += 1 / over
             count += 1
     assert count == found.data.size
-    np.testing.assert_allclose(gradient(found.sum(), t).data, gradient, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(gradient(found.sum(), t).data, slope, rtol=1e-11, atol=1e-12)
 
 
 @st.composite
