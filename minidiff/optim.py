@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 from minidiff import backend
 from minidiff.autograd import Tensor, enable_grad
 
@@ -46,13 +48,23 @@ def adam_update(
     theta -= scratch                                # lr m^ / (sqrt(v^) + eps)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number, np.bool_))
+
+
 def check_setting(owner: str, name: str, value: Any) -> None:
-    """Raise ValueError for a setting without meaning: betas in [0, 1), the other numbers finite and at least 0."""
+    """Raise ValueError for a setting without meaning: betas in [0, 1), the other numbers finite and at least 0; TypeError for no number."""
     if name == "betas":
-        if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(0 <= beta < 1 for beta in value):
+        if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(_is_number(beta) and 0 <= beta < 1 for beta in value):
             raise ValueError(f"{owner}: betas={value}; expected two numbers in [0, 1)")
+    elif not _is_number(value):
+        raise TypeError(f"{owner}: {name}={value!r}; expected a number")
     elif name not in ("nesterov", "dampening") and not 0 <= value < math.inf:
         raise ValueError(f"{owner}: {name}={value}; expected a finite number of at least 0")
+
+
+def _described(given: Any) -> str:
+    return f"a dict of {', '.join(map(str, given)) or 'nothing'}" if isinstance(given, Mapping) else type(given).__name__
 
 
 class Optimizer:
@@ -79,6 +91,8 @@ class Optimizer:
     def add_param_group(self, param_group: Mapping[str, Any]) -> None:
         """Add a group: {"params": Tensor or Tensors, settings ...}. Raises as the constructor does; TypeError for an unknown setting."""
         kind = type(self).__name__
+        if not isinstance(param_group, Mapping) or "params" not in param_group:
+            raise TypeError(f"{kind}: expected a group as a dict with 'params', got {_described(param_group)}")
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         unknown = [name for name in param_group if name not in self.defaults and name != "params"]
@@ -136,12 +150,24 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned; the parameters stay. Raises ValueError if the groups or shapes are others."""
+        """Go on from what `state_dict` returned; the parameters stay.
+
+        Raises ValueError if the groups, parameters or shapes are others, and TypeError for what is no state; then nothing has changed.
+        """
         kind, own = type(self).__name__, self._parameters()
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= state_dict.keys():
+            raise TypeError(f"{kind}: expected what state_dict() returned, with 'state' and 'param_groups', got {_described(state_dict)}")
+        for group in state_dict["param_groups"]:
+            missing = [name for name in ("params", *self.defaults) if name not in group]
+            if missing:
+                raise ValueError(f"{kind}: a group of the state has no {', '.join(missing)}; it has {', '.join(group)}")
         sizes = [len(group["params"]) for group in self.param_groups]
         given = [len(group["params"]) for group in state_dict["param_groups"]]
         if given != sizes:
             raise ValueError(f"{kind}: the state is of groups of {given} parameters, here they have {sizes}")
+        unknown = [number for number in state_dict["state"] if not str(number).isdecimal() or int(number) >= len(own)]
+        if unknown:
+            raise ValueError(f"{kind}: the state is also of parameter {unknown[0]!r}, here they are 0 to {len(own) - 1}")
         state: dict[int, dict[str, Any]] = {}
         for number, one in ((int(number), one) for number, one in state_dict["state"].items()):
             for name, value in one.items():

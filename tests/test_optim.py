@@ -191,8 +191,21 @@ def test_settings_changed_in_a_group_hold_from_the_next_step_on():
     (lambda p: optim.Adam([p], amsgrad=True), TypeError, "amsgrad"),
     (lambda p: optim.Adam([p]).zero_grad(set_to_none=False), ValueError, "zero_grad: set_to_none=False is not offered"),
     (lambda p: optim.Adam([p]).load_state_dict(optim.Adam([p, tensor([1.0])]).state_dict()), ValueError, r"groups of \[2\] parameters"),
-    (lambda p: optim.Adam([p]).load_state_dict({"state": {0: {"exp_avg": np.zeros(3)}}, "param_groups": [{"params": [0]}]}), ValueError,
+    (lambda p: optim.Adam([p]).load_state_dict({**optim.Adam([p]).state_dict(), "state": {0: {"exp_avg": np.zeros(3)}}}), ValueError,
      r"exp_avg of parameter 0 has shape \(3,\), expected \(1,\)"),
+    (lambda p: optim.Adam([p]).load_state_dict({**optim.Adam([p]).state_dict(), "state": {1: {"step": 1}}}), ValueError,
+     "Adam: the state is also of parameter 1, here they are 0 to 0"),
+    (lambda p: optim.Adam([p]).load_state_dict({**optim.Adam([p]).state_dict(), "state": {-1: {"step": 1}}}), ValueError, "parameter -1"),
+    (lambda p: optim.Adam([p]).load_state_dict({"state": {}, "param_groups": [{"lr": 0.1}]}), ValueError,
+     "Adam: a group of the state has no params, betas, eps, weight_decay; it has lr"),
+    (lambda p: optim.Adam([p]).load_state_dict(optim.SGD([p]).state_dict()), ValueError, "a group of the state has no betas, eps"),
+    (lambda p: optim.Adam([p]).load_state_dict({"model": 1}), TypeError, "expected what state_dict.. returned, .* got a dict of model"),
+    (lambda p: optim.Adam([p]).load_state_dict([]), TypeError, "expected what state_dict.. returned, .* got list"),
+    (lambda p: optim.SGD([{"lr": 0.1}]), TypeError, "SGD: expected a group as a dict with 'params', got a dict of lr"),
+    (lambda p: optim.SGD([{"params": [p]}, p]), TypeError, "SGD: expected a group as a dict with 'params', got Parameter"),
+    (lambda p: optim.SGD([p], lr="a"), TypeError, "SGD: lr='a'; expected a number"),
+    (lambda p: optim.SGD([p], dampening=None), TypeError, "SGD: dampening=None; expected a number"),
+    (lambda p: optim.Adam([p], betas=("a", 0.9)), ValueError, "Adam: betas=.*; expected two numbers"),
 ])
 def test_what_makes_no_optimizer_is_refused(call, error, message):
     """By name."""

@@ -33,6 +33,8 @@ leaky = operation(lambda xp, input, *, slope: xp.where(input > 0, input, input *
 def leaky_relu(input, negative_slope: float = 0.01):
     """y = x where x > 0, else negative_slope x                            Maas, Hannun & Ng 2013. Any shape."""
     must_be_real("leaky_relu", input=input)
+    if not isinstance(negative_slope, (int, float, np.number)):
+        raise TypeError(f"leaky_relu: negative_slope={negative_slope!r}; expected a number")
     return leaky(input, slope=negative_slope)
 
 

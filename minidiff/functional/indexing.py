@@ -18,6 +18,7 @@ from minidiff.autograd import operation
 from minidiff.autograd.tensor import array_of
 
 from .elementwise import add, astype, where
+from .precision import must_be_arrays
 from .shape import along, axis_of, expand, picked, reshape, summed, unbind
 
 __all__ = [
@@ -33,6 +34,7 @@ def getitem(input, index):
     Gradients of elements that are picked several times add up. Raises IndexError for a place that is not there, DeviceError for an index
     on another device (NumPy's arrays serve on all).
     """
+    must_be_arrays("getitem", input=input)
     return pick(input, index_parts(index))
 
 
@@ -265,6 +267,7 @@ argwhere = operation(lambda xp, input: xp.argwhere(input),
 
 def nonzero(input, *, as_tuple: bool = False):
     """The places of all elements that are not zero: (k, dimensions) int64; as_tuple: a vector for each dimension, as in NumPy."""
+    must_be_arrays("nonzero", input=input)
     if as_tuple:
         return unbind(argwhere(input if len(input.shape) else reshape(input, (1,))), 1)
     return argwhere(input)

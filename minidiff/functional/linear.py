@@ -14,6 +14,7 @@ import numpy as np
 from minidiff.autograd import operation
 
 from .elementwise import mul
+from .precision import must_be_arrays
 from .reduction import sum
 from .shape import diagonal, expand, permute, permuted, reshape, unsqueeze
 
@@ -149,8 +150,10 @@ def einsum(equation: str, *operands):
         operands = tuple(operands[0])
     if not isinstance(equation, str):
         raise TypeError(f"einsum: expected an equation like 'ij,jk->ik' first, got {type(equation).__name__}")
-    labels, result = _parsed(equation, [tuple(getattr(x, "shape", ())) for x in operands])
-    if any(not hasattr(x, "shape") or x.dtype != operands[0].dtype for x in operands):
+    for x in operands:
+        must_be_arrays("einsum", operands=x)
+    labels, result = _parsed(equation, [tuple(x.shape) for x in operands])
+    if any(x.dtype != operands[0].dtype for x in operands):
         _must_meet("einsum", *operands)
     terms = [_diagonals(x, own) for x, own in zip(operands, labels)]
     sizes = _sizes(equation, terms)

@@ -4,7 +4,7 @@ as float16; and what is no array is refused by name."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -50,6 +50,29 @@ def must_be_real(name: str, **arrays) -> None:
             raise TypeError(f"{name}: expected floating-point numbers, got {what} of {x.dtype}; convert it first: .astype('float32')")
 
 
+def _parts(x: Any) -> Iterator[Any]:
+    yield x
+    if isinstance(x, (tuple, list)):
+        for part in x:
+            yield from _parts(part)
+
+
+def _no_array(error: Exception, function: Callable[..., Any], args: tuple, options: dict[str, Any]) -> dict[str, Any]:
+    """The argument, by its name, that a call failed for because it is no array: what was asked for an array's attribute in vain, or is
+    an array of another library; else nothing."""
+    try:
+        arguments = inspect.signature(function).bind(*args, **options).arguments
+    except TypeError:
+        return {}
+    asked = getattr(error, "obj", error)
+    for name, x in arguments.items():
+        for part in _parts(x):
+            foreign = hasattr(part, "dtype") and hasattr(part, "shape") and not isinstance(part, type)
+            if (part is asked or foreign) and not isinstance(getattr(part, "dtype", None), np.dtype):
+                return {name: part}
+    return {}
+
+
 def explaining_no_arrays(function: Callable[..., Any], module: str) -> Callable[..., Any]:
     """A function as its `module` offers it: if it fails for an argument that is no array, it says so (nothing is looked at before)."""
 
@@ -57,13 +80,11 @@ def explaining_no_arrays(function: Callable[..., Any], module: str) -> Callable[
     def explaining(*args, **options):
         try:
             return function(*args, **options)
-        except Exception as error:
-            what, x = _no_array(error, function, args, options)
-            if what is None:
+        except (AttributeError, TypeError, ValueError) as error:
+            found = _no_array(error, function, args, options)
+            if not found:
                 raise
-            explained = error
-        must_be_arrays(function.__name__, **{what: x})
-        raise explained
+        must_be_arrays(function.__name__, **found)
 
     explaining.__module__ = module
     return explaining

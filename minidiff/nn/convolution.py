@@ -9,7 +9,7 @@ from minidiff import functional as F
 from minidiff.functional.convolution import per_dimension
 from minidiff.random import Generator
 
-from .linear import empty, uniform_fan_in
+from .linear import empty, must_be_sizes, uniform_fan_in
 from .module import Module
 
 __all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
@@ -27,13 +27,15 @@ class _Weighted(Module):
         **per_dimension_options: Any,
     ) -> None:
         kind = type(self).__name__
+        must_be_sizes(kind, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(f"{kind}: in_channels={in_channels} and out_channels={out_channels} do not both divide into {groups} groups")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         for name, value in per_dimension_options.items():
             least = 0 if name.endswith("padding") else 1
             setattr(self, name, value if isinstance(value, str) else per_dimension(value, self.dimensions, f"{kind}: {name}", least))
-        self.weight = empty(*weight_shape, *self.kernel_size)
+        first, second = weight_shape
+        self.weight = empty(first, second // groups, *self.kernel_size)
         self.bias = empty(out_channels) if bias else None
         self.reset_parameters(generator)
 
@@ -68,7 +70,7 @@ class _Convolution(_Weighted):
         if isinstance(padding, str) and padding not in ("same", "valid"):
             raise ValueError(f"{kind}: padding={padding!r}; expected numbers, 'same' or 'valid'")
         self.padding_mode = padding_mode
-        self._prepare(in_channels, out_channels, (out_channels, in_channels // max(groups, 1)), groups, bias, generator,
+        self._prepare(in_channels, out_channels, (out_channels, in_channels), groups, bias, generator,
                       kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation)
         if padding == "same" and any(s != 1 for s in self.stride):
             raise ValueError(f"{kind}: padding='same' needs stride 1, got {self.stride}")
@@ -104,7 +106,7 @@ class _Transposed(_Weighted):
     ) -> None:
         if padding_mode != "zeros":
             raise ValueError(f"{type(self).__name__}: padding_mode={padding_mode!r}; a transposed convolution has only 'zeros'")
-        self._prepare(in_channels, out_channels, (in_channels, out_channels // max(groups, 1)), groups, bias, generator,
+        self._prepare(in_channels, out_channels, (in_channels, out_channels), groups, bias, generator,
                       kernel_size=kernel_size, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation)
         self.to(device, dtype)
 

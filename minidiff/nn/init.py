@@ -112,34 +112,36 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _xavier_std(tensor: Tensor, gain: float) -> float:
+def _xavier_std(name: str, tensor: Tensor, gain: float) -> float:
     """gain sqrt(2 / (fan_in + fan_out))                                  Glorot & Bengio 2010, Eq. 12"""
+    _check(name, tensor)
     return gain * math.sqrt(2.0 / sum(fans(tensor)))
 
 
-def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     """gain / sqrt(fan)                                                   He et al. 2015, Eqs. 10 and 14"""
+    _check(name, tensor)
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"kaiming: mode={mode!r}; expected fan_in or fan_out")
+        raise ValueError(f"{name}: mode={mode!r}; expected fan_in or fan_out")
     return calculate_gain(nonlinearity, a) / math.sqrt(fans(tensor)[mode == "fan_out"])
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out))                Glorot & Bengio 2010, Eq. 16"""
-    bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
+    bound = math.sqrt(3.0) * _xavier_std("xavier_uniform_", tensor, gain)
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """N(0, s^2) with s = gain sqrt(2 / (fan_in + fan_out))               Glorot & Bengio 2010, Eq. 12"""
-    return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
+    return normal_(tensor, 0.0, _xavier_std("xavier_normal_", tensor, gain), generator)
 
 
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None,
 ) -> Tensor:
     """U(-b, b) with b = gain sqrt(3 / fan); a: the slope of leaky_relu   He et al. 2015, Eqs. 10 and 14"""
-    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
     return uniform_(tensor, -bound, bound, generator)
 
 
@@ -147,7 +149,7 @@ def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None,
 ) -> Tensor:
     """N(0, s^2) with s = gain / sqrt(fan); a: the slope of leaky_relu    He et al. 2015, Eqs. 10 and 14"""
-    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:

@@ -22,6 +22,15 @@ def empty(*shape: int) -> Parameter:
     return Parameter(np.zeros(shape, np.float32))
 
 
+def must_be_sizes(kind: str, **sizes: Any) -> None:
+    """TypeError for sizes that are no integers, ValueError below 0."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)):
+            raise TypeError(f"{kind}: {name}={size!r}; expected an integer")
+        if size < 0:
+            raise ValueError(f"{kind}: {name}={size}; expected an integer of at least 0")
+
+
 def uniform_fan_in(weight: Parameter, bias: Parameter | None, fan_in: int, generator: Generator | None) -> None:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what torch's linear and convolution layers start from (LeCun et al. 1998, Sec. 4.6)."""
     generator = generator_or_fresh(generator)
@@ -38,6 +47,7 @@ class Linear(Module):
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None, *,
         generator: Generator | None = None,
     ) -> None:
+        must_be_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         self.weight = empty(out_features, in_features)
         self.bias = empty(out_features) if bias else None
@@ -66,6 +76,7 @@ class Embedding(Module):
         self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, *, device: Any = None, dtype: Any = None,
         generator: Generator | None = None,
     ) -> None:
+        must_be_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ValueError(f"Embedding: padding_idx={padding_idx}; the table has rows 0 to {num_embeddings - 1}")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim

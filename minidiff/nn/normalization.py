@@ -12,7 +12,7 @@ from minidiff.autograd.mode import is_recomputing
 from minidiff.functional.normalization import running_statistics
 
 from . import init
-from .linear import empty
+from .linear import empty, must_be_sizes
 from .module import Module
 
 __all__ = [
@@ -21,9 +21,16 @@ __all__ = [
 
 
 class _Normalization(Module):
-    """weight (starts at 1) and bias (starts at 0), which may be missing."""
+    """weight (starts at 1) and bias (starts at 0), which may be missing. shown: what is printed, the first `sizes` without their names."""
 
+    sizes = 1
     shown: tuple[str, ...] = ()
+
+    def _sizes(self, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+        sizes = tuple(normalized_shape) if isinstance(normalized_shape, Sequence) else (normalized_shape,)
+        for size in sizes:
+            must_be_sizes(type(self).__name__, normalized_shape=size)
+        return sizes
 
     def _affine(self, shape: tuple[int, ...], weight: bool, bias: bool) -> None:
         self.weight = empty(*shape) if weight else None
@@ -38,19 +45,19 @@ class _Normalization(Module):
             init.zeros_(self.bias)
 
     def extra_repr(self) -> str:
-        first, *others = self.shown
-        return ", ".join([f"{vars(self)[first]}", *(f"{name}={vars(self)[name]}" for name in others)])
+        return ", ".join(f"{vars(self)[name]}" if i < self.sizes else f"{name}={vars(self)[name]}" for i, name in enumerate(self.shown))
 
 
 class GroupNorm(_Normalization):
     """Group normalization; weight and bias (num_channels,). See `functional.group_norm`."""
 
-    shown = ("num_groups", "num_channels", "eps", "affine")
+    sizes, shown = 2, ("num_groups", "num_channels", "eps", "affine")
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, device: Any = None, dtype: Any = None, *,
         bias: bool = True,
     ) -> None:
+        must_be_sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: {num_channels} channels do not divide into {num_groups} groups")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
@@ -71,7 +78,7 @@ class LayerNorm(_Normalization):
         self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True,
         device: Any = None, dtype: Any = None,
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = self._sizes(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._affine(self.normalized_shape, elementwise_affine, bias)
         self.to(device, dtype)
@@ -90,7 +97,7 @@ class RMSNorm(_Normalization):
         self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True, device: Any = None,
         dtype: Any = None,
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape = self._sizes(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._affine(self.normalized_shape, elementwise_affine, False)
         self.to(device, dtype)
@@ -111,6 +118,7 @@ class _Running(_Normalization):
 
     def _prepare(self, num_features: int, eps: float, momentum: float | None, affine: bool, track_running_stats: bool, bias: bool,
                  device: Any, dtype: Any) -> None:
+        must_be_sizes(type(self).__name__, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         for name in ("running_mean", "running_var"):

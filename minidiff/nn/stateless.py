@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from minidiff import backend
 from minidiff import functional as F
 from minidiff.random import Generator
@@ -161,6 +163,8 @@ class _Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None) -> None:
         refuse_inplace(type(self).__name__, inplace)
+        if not isinstance(p, (int, float, np.number)):
+            raise TypeError(f"{type(self).__name__}: p={p!r}; expected a number")
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"{type(self).__name__}: p={p}; expected a probability, 0 to 1")
         self.p, self.generator = p, generator_or_fresh(generator)

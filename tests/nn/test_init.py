@@ -93,6 +93,8 @@ def test_the_generator_decides():
 
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: init.uniform_(np.zeros(3)), TypeError, "uniform_: expected a Tensor"),
+    (lambda: init.xavier_uniform_(np.zeros((3, 3))), TypeError, "^xavier_uniform_: expected a Tensor"),
+    (lambda: init.kaiming_normal_(np.zeros((3, 3))), TypeError, "^kaiming_normal_: expected a Tensor"),
     (lambda: init.normal_(tensor([1, 2])), TypeError, "normal_: expected a floating-point Tensor"),
     (lambda: init.zeros_(tensor([1.0], requires_grad=True) * 2.0), TypeError, "not computed from others"),
     (lambda: init.xavier_uniform_(nn.Parameter(np.zeros(3))), ValueError, r"fan_in and fan_out .* got shape \(3,\)"),

@@ -37,6 +37,19 @@ def normal(*shape):
     (lambda: nn.LeakyReLU(0.2, True), TypeError, "LeakyReLU: inplace=True is not offered: arrays are values"),
     (lambda: nn.Dropout(0.5, inplace=True), TypeError, "Dropout: inplace=True is not offered: arrays are values"),
     (lambda: nn.Dropout2d(1.5), ValueError, "Dropout2d: p=1.5; expected a probability"),
+    (lambda: nn.Dropout("a"), TypeError, "Dropout: p='a'; expected a number"),
+    (lambda: nn.Linear(-1, 3), ValueError, "Linear: in_features=-1; expected an integer of at least 0"),
+    (lambda: nn.Linear(3, 2.5), TypeError, "Linear: out_features=2.5; expected an integer"),
+    (lambda: nn.Embedding(3, -2), ValueError, "Embedding: embedding_dim=-2; expected an integer of at least 0"),
+    (lambda: nn.ConvTranspose1d(4, "4", 3), TypeError, "ConvTranspose1d: out_channels='4'; expected an integer"),
+    (lambda: nn.BatchNorm1d(-1), ValueError, "BatchNorm1d: num_features=-1; expected an integer of at least 0"),
+    (lambda: nn.GroupNorm(2, 4.0), TypeError, "GroupNorm: num_channels=4.0; expected an integer"),
+    (lambda: nn.LayerNorm((3, -1)), ValueError, "LayerNorm: normalized_shape=-1; expected an integer of at least 0"),
+    (lambda: nn.RMSNorm(2.5), TypeError, "RMSNorm: normalized_shape=2.5; expected an integer"),
+    (lambda: nn.Conv2d(3, 4), TypeError, "^Conv2d.__init__.. missing 1 required positional argument: 'kernel_size'"),
+    (lambda: nn.Conv1d(3, 4, 3, pad=1), TypeError, "^Conv1d.__init__.. got an unexpected keyword argument 'pad'"),
+    (lambda: nn.Dropout2d(rate=0.1), TypeError, "^Dropout2d.__init__.. got an unexpected keyword argument 'rate'"),
+    (lambda: nn.LeakyReLU("a")(normal(3)), TypeError, "leaky_relu: negative_slope='a'; expected a number"),
     (lambda: nn.MaxPool2d(), TypeError, "MaxPool2d: missing a required argument: 'kernel_size'; it takes"),
     (lambda: nn.Softmax(dim=1, axis=2), TypeError, "Softmax: got an unexpected keyword argument 'axis'"),
     (lambda: nn.Linear(3, 4, dtype="int64"), TypeError, "to: dtype int64"),
@@ -144,6 +157,8 @@ def test_dropout_of_attention_and_of_copied_layers_comes_from_generators():
 
 def test_layers_take_a_dtype_and_print_what_they_are():
     """As torch prints them."""
+    assert repr(nn.GroupNorm(4, 8)) == "GroupNorm(4, 8, eps=1e-05, affine=True)"
+    assert repr(nn.LayerNorm(8)) == "LayerNorm((8,), eps=1e-05, elementwise_affine=True)"
     assert nn.Linear(3, 4, dtype="float64").weight.dtype == np.float64
     assert {p.dtype for p in nn.TransformerEncoderLayer(4, 2, dtype=np.float16).parameters()} == {np.dtype(np.float16)}
     assert repr(nn.Conv2d(1, 8, 3, padding=1, bias=False)) == (

@@ -76,10 +76,10 @@ def along_one(none=False, **options):
 
 
 @st.composite
-def scans(draw, kinds=("float",), smallest=0):
+def scans(draw, kinds=("float",), smallest=0, change=np.asarray):
     source, shape = draw(values()), draw(shapes(smallest=smallest))
     kind = draw(st.sampled_from(kinds))
-    x = source(*shape) if kind == "float" else np.asarray(source.integers(0, 3, shape), kind)
+    x = change(source(*shape)) if kind == "float" else np.asarray(source.integers(0, 3, shape), kind)
     dim = draw(single(len(shape)))
     return Call((x, dim)) if draw(st.booleans()) else Call((x,), {"dim": dim})
 
@@ -133,7 +133,7 @@ CASES = [
         WRONG_DIM, NOT_AN_INTEGER, Call((np.ones((2, 3)), (0, 1))))),
     Case("prod", st.builds(lambda source, shape: Call((away_from_zero(source(*shape)),)), values(), shapes(smallest=0, most=3)), "of all"),
     Case("cumsum", scans(kinds=INTEGERS), examples=60, refused=(WRONG_DIM, Call((np.ones(3),)))),
-    Case("cumprod", scans(kinds=INTEGERS[:8]), examples=60, refused=(WRONG_DIM, Call((np.ones(3),)))),
+    Case("cumprod", scans(kinds=INTEGERS[:8], change=away_from_zero), examples=60, refused=(WRONG_DIM, Call((np.ones(3),)))),
     Case("logsumexp", reductions(none=False), examples=40, refused=(*WRONG, Call((np.ones(3),)))),
     Case("logsumexp", reductions(none=False, smallest=0), "of nothing", order=0, examples=8),
     Case("norm", norms("fro", 2, 3.0, 2.5), examples=60, refused=(
