@@ -30,7 +30,7 @@ from . import (
     shape,
     unfolding,
 )
-from .precision import explaining_no_arrays as _explaining_no_arrays
+from .door import explaining_no_arrays as _explaining_no_arrays
 
 _FAMILIES = (
     elementwise, reduction, order, shape, indexing, einops, padding, linear, unfolding, convolution, pooling, resampling, normalization,

@@ -8,8 +8,9 @@ import numpy as np
 
 from minidiff.autograd import composite, operation
 
+from .door import must_be_real
 from .elementwise import erf, exp, gt, sigmoid, tanh, where
-from .precision import must_be_real, narrow, wide
+from .precision import narrow, wide
 from .reduction import axes, sum
 
 __all__ = ["gelu", "leaky_relu", "log_softmax", "logsigmoid", "quick_gelu", "relu", "silu", "softmax", "softplus"]

@@ -10,10 +10,11 @@ from minidiff import backend
 from minidiff.autograd import composite
 
 from .activation import normalized_exp
+from .door import must_be_real
 from .dropout import dropout
 from .elementwise import where
 from .linear import matmul
-from .precision import must_be_real, narrow, wide
+from .precision import narrow, wide
 from .shape import repeat_interleave, transpose
 
 __all__ = ["scaled_dot_product_attention"]

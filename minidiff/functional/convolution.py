@@ -18,7 +18,8 @@ from numbers import Integral
 from minidiff.autograd import operation
 from minidiff.backend import one_blas_thread
 
-from .precision import must_be_arrays, wide
+from .door import must_be_arrays
+from .precision import wide
 from .reduction import sum
 from .unfolding import add_windows, as_given, batched, named, pad_each, per_dimension, windows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minidiff import backend
 
-from .precision import must_be_real
+from .door import must_be_real
 
 __all__ = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
 

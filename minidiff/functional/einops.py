@@ -19,7 +19,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from . import reduction
-from .precision import must_be_real
+from .door import must_be_real
 from .shape import expand, permute, reshape, stack
 
 __all__ = ["rearrange", "reduce", "repeat"]

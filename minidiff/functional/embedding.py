@@ -9,8 +9,8 @@ import numpy as np
 from minidiff import backend
 from minidiff.autograd import Tensor
 
+from .door import must_be_arrays
 from .elementwise import where
-from .precision import must_be_arrays
 
 __all__ = ["embedding", "one_hot", "timestep_embedding"]
 

@@ -17,8 +17,8 @@ from minidiff import backend
 from minidiff.autograd import operation
 from minidiff.autograd.tensor import array_of
 
+from .door import must_be_arrays
 from .elementwise import add, astype, where
-from .precision import must_be_arrays
 from .shape import along, axis_of, expand, picked, reshape, summed, unbind
 
 __all__ = [

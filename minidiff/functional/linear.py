@@ -13,8 +13,8 @@ import numpy as np
 
 from minidiff.autograd import operation
 
+from .door import must_be_arrays
 from .elementwise import mul
-from .precision import must_be_arrays
 from .reduction import sum
 from .shape import diagonal, expand, permute, permuted, reshape, unsqueeze
 

@@ -16,9 +16,10 @@ from minidiff.autograd.operation import elementwise
 from minidiff.autograd.promotion import result_type
 
 from .activation import log1pexp, log_softmax
+from .door import must_be_arrays, must_be_real
 from .elementwise import abs, clamp, eq, exp, log, log1p, maximum, where
 from .indexing import gather
-from .precision import must_be_arrays, must_be_real, narrow, wide
+from .precision import narrow, wide
 from .reduction import mean, sum
 from .shape import reshape, squeeze
 

@@ -16,8 +16,9 @@ import numpy as np
 from minidiff import backend
 from minidiff.autograd import composite, operation
 
+from .door import must_be_arrays
 from .indexing import gather
-from .precision import must_be_arrays, wide
+from .precision import wide
 from .reduction import mean
 from .shape import cat, flatten, reshape
 from .unfolding import as_given, batched, named, pad_each, per_dimension, unbatched

@@ -16,10 +16,11 @@ import numpy as np
 
 from minidiff.autograd import operation
 
+from .door import must_be_real
 from .elementwise import abs as magnitude
 from .elementwise import astype, eq, exp, flat, isinf, maximum, minimum, mul, pow, quotient, sign, where
 from .indexing import taken_along
-from .precision import in_float32, must_be_real
+from .precision import in_float32
 from .shape import along, axes_of, axis_of, cat, expand, picked, reshape
 
 __all__ = [

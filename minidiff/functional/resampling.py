@@ -13,8 +13,8 @@ from numbers import Integral, Real
 import numpy as np
 
 from .axismap import AxisMap, mapped
+from .door import must_be_real
 from .einops import rearrange
-from .precision import must_be_real
 
 __all__ = ["interpolate", "pixel_shuffle", "pixel_unshuffle"]
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from minidiff.autograd import operation
 
+from .door import must_be_arrays
 from .padding import pad
-from .precision import must_be_arrays, narrow, wide
+from .precision import narrow, wide
 from .shape import permute, reshape
 
 __all__ = ["fold", "unfold"]

@@ -1,7 +1,6 @@
 """`rearrange`, `reduce` and `repeat` over patterns that are made up: axes split into groups, permuted, dropped, added, hidden in `...`."""
 
 import importlib
-import importlib.util
 import math
 from dataclasses import dataclass
 
@@ -108,7 +107,6 @@ def theirs(name):
     return lambda torch: getattr(importlib.import_module("einops"), name)
 
 
-NO_PEER = "" if importlib.util.find_spec("einops") else "einops is not installed"
 X = np.ones((2, 3, 4))
 
 
@@ -134,19 +132,19 @@ UNFIT = (
 )
 
 CASES = [
-    Case("rearrange", called("rearrange"), theirs=theirs("rearrange"), no_peer=NO_PEER, examples=40, refused=(
+    Case("rearrange", called("rearrange"), theirs=theirs("rearrange"), examples=40, refused=(
         *refused("rearrange", *UNREADABLE, *UNFIT, "a b c -> a b", "a b -> a b c", "a b c -> a b c d", "a b c -> a b c 2", "a b 4 -> a b",
                  "a b 4 -> a b 4", "a b (c 2) -> a b c", "a ... -> a", ("a b c -> a b c d", {"d": 2}), "->"),
         Call(([], "a b c -> a b c")), Call(([X, X[:1]], "n a b c -> n a b c")))),
-    Case("reduce", called("reduce", ("sum",)), theirs=theirs("reduce"), no_peer=NO_PEER, refused=(
+    Case("reduce", called("reduce", ("sum",)), theirs=theirs("reduce"), refused=(
         *refused("reduce", *UNREADABLE, *UNFIT, "a b c -> a b c d", ("a b c -> a d", {"d": 1}), "a b c -> a 2", "a b 4 -> a b 4",
                  "a b 3 -> a b", "a b (c 3) -> a b", "a b 2 2 -> a b", reduction="sum"),
         Call((X, "a b c -> a", "median")), Call((X, "a b c -> a b c", "median")), Call((X, "a b c -> a", None)), Call((X, "a b c -> a")),
         Call((X.astype(np.int64), "a b c -> a", "mean")))),
     Case("reduce", called("reduce", ("mean", "max", "min", "prod", lambda x, dims: (x * x).sum(dims)), smallest=1), label="otherwise",
-         theirs=theirs("reduce"), no_peer=NO_PEER, examples=40),
-    Case("reduce", called("reduce", ("any", "all")), label="truth", theirs=theirs("reduce"), no_peer=NO_PEER, order=0),
-    Case("repeat", called("repeat"), theirs=theirs("repeat"), no_peer=NO_PEER, examples=40, refused=(
+         theirs=theirs("reduce"), examples=40),
+    Case("reduce", called("reduce", ("any", "all")), label="truth", theirs=theirs("reduce"), order=0),
+    Case("repeat", called("repeat"), theirs=theirs("repeat"), examples=40, refused=(
         *refused("repeat", *UNREADABLE, *UNFIT, "a b c -> a b", "a b c -> a b c d", ("a b c -> a b c d", {"d": 2.0}),
                  ("a b c -> a b c d", {"d": 2, "e": 2}), "a b 4 -> a b 4", "a b (c 2) -> a b c", "a ... -> a", "1 b c -> 2 b c"),)),
 ]

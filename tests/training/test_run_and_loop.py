@@ -1,5 +1,6 @@
 """Run folders, and `train`: killed, interrupted, diverging, resumed."""
 
+import functools
 import json
 import os
 import random
@@ -131,8 +132,10 @@ def test_steps_that_would_change_nothing_are_refused(tmp_path):
     assert train(run, trainer).step == 4
 
 
-def test_the_second_ctrl_c_does_not_wait(tmp_path):
+def test_the_second_ctrl_c_does_not_wait(tmp_path, request):
     """It is Python's own KeyboardInterrupt; the checkpoint of step 0 remains."""
+    request.addfinalizer(functools.partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores the signal
     run = Run.create(tmp_path / "run", tiny_runs.config())
 
     def twice(progress):
