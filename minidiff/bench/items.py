@@ -5,6 +5,7 @@ Read `sides.py` and `operations.py` first. `items()` is the list.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -128,10 +129,12 @@ def _chain(nodes: int) -> Callable[[str, int], Step]:
 
 
 def _import(modules: dict[str, str]) -> Callable[[str, int], Step]:
-    """Seconds that the first import takes in a fresh process."""
+    """Seconds that the first import takes in a fresh process, from compiled files, which is what pip leaves behind."""
     def build(side_name: str, batch: int) -> Step:
         program = f"import time; start = time.perf_counter(); import {modules[side_name]}; print(time.perf_counter() - start)"
-        return lambda: float(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+        return lambda: float(
+            subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout)
 
     return build
 
