@@ -26,6 +26,18 @@ def array(data, shape, dtype):
 GROWTH = {normalization.grouped: 100, attention.attended: 40}
 
 
+def assert_same_on_threads(run, threads):
+    """run() gives the same bits on one thread and on several."""
+    try:
+        backend.set_threads(1)
+        expected = run()
+        backend.set_threads(threads)
+        for got, want in zip(run(), expected):
+            np.testing.assert_array_equal(got, want)
+    finally:
+        backend.set_threads(None)
+
+
 def assert_same(got, expected, dtype, growth=1):
     """Equal to rounding, relative to the largest element."""
     assert got is not NotImplemented and got.dtype == expected.dtype == dtype and got.shape == expected.shape
@@ -161,14 +173,7 @@ def test_results_do_not_depend_on_the_number_of_threads(threads):
         (out * out).sum().backward()
         return [out.numpy(), *(t.grad.numpy() for t in (x, w, b, scale, shift, matrix))]
 
-    try:
-        backend.set_threads(1)
-        expected = run()
-        backend.set_threads(threads)
-        for got, want in zip(run(), expected):
-            np.testing.assert_array_equal(got, want)
-    finally:
-        backend.set_threads(None)
+    assert_same_on_threads(run, threads)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -189,14 +194,7 @@ def test_convolution_and_pooling_do_not_depend_on_the_number_of_threads(dims, th
         (h * h).sum().backward()
         return [h.numpy(), *(t.grad.numpy() for t in (a, v, u))]
 
-    try:
-        backend.set_threads(1)
-        expected = run()
-        backend.set_threads(threads)
-        for got, want in zip(run(), expected):
-            np.testing.assert_array_equal(got, want)
-    finally:
-        backend.set_threads(None)
+    assert_same_on_threads(run, threads)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
