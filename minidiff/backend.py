@@ -118,6 +118,11 @@ def _library_of(x: Any) -> Library | None:
     return found
 
 
+def is_foreign(x: Any) -> bool:
+    """Whether x is an array of a library that minidiff does not compute with (PyTorch, JAX ...): it offers DLPack, and is not known."""
+    return hasattr(x, "__dlpack__") and not isinstance(x, np.generic) and _library_of(x) is None
+
+
 def array_module(*arrays: Any) -> ModuleType:
     """The array library (`xp`) that the given arrays or Tensors belong to; NumPy if there are only scalars.
 

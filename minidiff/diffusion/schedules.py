@@ -2,20 +2,26 @@
 
 A schedule is a list of variances beta_0 ... beta_{T-1}. All else (alpha-bar, the posterior's coefficients, the
 signal-to-noise ratio) is computed from it once, in float64, on the host, and cast only when it meets data
-(`lookup.extract`). The tables are built from log alpha, where products are sums: then neither 1 - abar near t = 0 nor
-abar near t = T loses its digits. Stands on NumPy alone. Read `lookup` next.
+(`lookup.extract`). abar and 1 - abar are both kept: near t = 0 the digits are in 1 - abar, near t = T in abar, and no
+table subtracts one from 1. Stands on `process`. Read `betas` next: the schedules that people use.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Context, Decimal, localcontext
 from functools import cached_property, wraps
 from typing import Any
 
 import numpy as np
+
+from minidiff.diffusion.process import Process
+
+__all__ = ["Schedule", "respace"]
+
+_LOG_TINY = math.log(np.finfo(np.float64).tiny)
 
 
 def _table(formula: Callable[[Schedule], np.ndarray]) -> cached_property:
@@ -33,58 +39,197 @@ def _frozen(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _running_sum(terms: np.ndarray) -> np.ndarray:
-    """Sums of the first 1, 2, ... terms, each with the rounding error of one addition (Neumaier 1974)."""
-    total = lost = 0.0
-    sums = []
-    for term in terms.tolist():
-        new = total + term
-        lost += (total - new) + term if abs(total) >= abs(term) else (term - new) + total
-        total = new
-        sums.append(total + lost)
-    return np.array(sums)
+def _compose(betas: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+    """(4, T): abar and 1 - abar after each step, what is left of the data and what is lost, and what rounding took off each of the two.
+
+        abar_t = abar_{t-1} alpha_t,   1 - abar_t = (1 - abar_{t-1}) + abar_{t-1} beta_t
+
+    In 40 decimal digits, so that even 10,000 roundings do not show: each result is the float64 nearest to the exact one. Of beta_t and
+    alpha_t the smaller is taken at its word, because 1 - it in float64 has fewer digits of it.
+    """
+    with localcontext(Context(prec=40)):
+        kept, lost = Decimal(1), Decimal(0)
+        products = []
+        for beta, alpha in zip(betas.tolist(), alphas.tolist()):
+            alpha = 1 - Decimal(beta) if beta < alpha else Decimal(alpha)
+            beta = Decimal(beta) if beta < alpha else 1 - alpha
+            kept, lost = kept * alpha, lost + kept * beta
+            rounded = float(kept), float(lost)
+            products.append((*rounded, float(kept - Decimal(rounded[0])), float(lost - Decimal(rounded[1]))))
+    return np.array(products).T.copy()
+
+
+def _log(x: np.ndarray, one_minus_x: np.ndarray) -> np.ndarray:
+    """log x from x and 1 - x, of which the smaller has all digits of the answer; -inf for 0."""
+    with np.errstate(divide="ignore"):
+        return np.where(one_minus_x < 0.5, np.log1p(-np.minimum(one_minus_x, 0.5)), np.log(x))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Schedule:
+class Schedule(Process):
     """A forward process of T steps, q(x_t | x_{t-1}) = N(sqrt(alpha_t) x_{t-1}, beta_t I), and its tables.
 
-    Made by `Schedule.from_betas`, `Schedule.from_log_alphas` or `make_schedule`. Every table is a read-only float64
+    Made by `Schedule.from_betas`, `from_alphas_cumprod`, `from_log_alphas` or `make_schedule`. Every table is a read-only float64
     NumPy array of shape (T,), indexed by the 0-based time t; alpha_t = 1 - beta_t and abar_t = alpha_0 alpha_1 ...
-    alpha_t, with abar_{-1} = 1. Tables carry the names of OpenAI's code. Each is right to a few units in the last place
-    of its value, alphas_cumprod to about 1 + |log abar_t| of them.
+    alpha_t, with abar_{-1} = 1. Tables carry the names of OpenAI's code. Each is right to 4 units in the last place of
+    its value (log_snrs, which pass through 0: of max(1, |value|)), whatever T.
     """
 
     betas: np.ndarray
     alphas: np.ndarray
-    log_alphas: np.ndarray
+    alphas_cumprod: np.ndarray
+    """abar_t = alpha_0 alpha_1 ... alpha_t: the share of x_0 in the variance of x_t. Ho et al. 2020, Eq. 4."""
+    one_minus_alphas_cumprod: np.ndarray
+    """1 - abar_t: the variance of the noise in x_t. Never by subtraction, which loses every digit near t = 0."""
+
+    def __post_init__(self) -> None:
+        for table in (self.betas, self.alphas, self.alphas_cumprod, self.one_minus_alphas_cumprod):
+            _frozen(table)
+        if self.alphas_cumprod[-1] < np.finfo(np.float64).tiny and self.alphas[-1] > 0:
+            raise ValueError(
+                f"Schedule: alphas_cumprod falls to {self.alphas_cumprod[-1]:.4g}, below the smallest normal float64: "
+                "no data is left at the end; use fewer steps or smaller betas, or let only the last beta be 1"
+            )
 
     @classmethod
     def from_betas(cls, betas: Any) -> Schedule:
-        """The schedule with these variances. betas: (T,) numbers strictly between 0 and 1, T >= 1.
+        """The schedule with these variances. betas: (T,) numbers strictly between 0 and 1, T >= 1; the last may be 1.
 
-        Raises ValueError for another shape, a value that is not a number in (0, 1), or so much noise that abar_{T-1} is
-        0 in float64.
+        A last beta of 1 leaves nothing of the data, "zero terminal SNR" (Lin et al. 2023): abar_{T-1} = 0.
+        Raises ValueError for another shape, a value that is not such a number, or so much noise that abar_{T-1} is 0 in float64 though no
+        beta is 1.
         """
-        betas = _checked("betas", betas, low=0.0, high=1.0)
-        return cls(betas, _frozen(1 - betas), _frozen(np.log1p(-betas)))._checked_end()
+        betas = _checked("betas", betas, low=0.0, high=1.0, last=1.0)
+        return cls._from_steps(betas, 1 - betas)
 
     @classmethod
     def from_log_alphas(cls, log_alphas: Any) -> Schedule:
-        """The schedule with log(1 - beta_t) = log_alphas, which keeps the digits of a beta_t close to 1.
+        """The schedule with log(1 - beta_t) = log_alphas, which keeps the digits of an alpha_t close to 0 and of a beta_t close to 0.
 
-        log_alphas: (T,) negative finite numbers, T >= 1. Raises ValueError as `from_betas` does.
+        log_alphas: (T,) negative numbers above log(2^-1022) = -708.4, T >= 1; the last may be -inf. Raises ValueError as `from_betas` does.
         """
-        log_alphas = _checked("log_alphas", log_alphas, low=-math.inf, high=0.0)
-        return cls(_frozen(-np.expm1(log_alphas)), _frozen(np.exp(log_alphas)), log_alphas)._checked_end()
+        log_alphas = _checked("log_alphas", log_alphas, low=_LOG_TINY, high=0.0, last=-math.inf)
+        return cls._from_steps(-np.expm1(log_alphas), np.exp(log_alphas))
 
-    def _checked_end(self) -> Schedule:
-        if self.log_alphas_cumprod[-1] < math.log(np.finfo(np.float64).tiny):
-            raise ValueError(
-                f"Schedule: log alphas_cumprod falls to {self.log_alphas_cumprod[-1]:.4g}, below the smallest float64: "
-                "no data is left at the end; use fewer steps or smaller betas"
-            )
-        return self
+    @classmethod
+    def _from_steps(cls, betas: np.ndarray, alphas: np.ndarray) -> Schedule:
+        return cls(betas, alphas, *_compose(betas, alphas)[:2])
+
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod: Any) -> Schedule:
+        """The schedule with abar_t = alphas_cumprod[t], however it was made; the table has exactly these values.
+
+            beta_t = (abar_{t-1} - abar_t) / abar_{t-1},   abar_{-1} = 1
+
+        The betas are those of the numbers as given: where a table near 1 has been rounded, to float32 say, its betas were rounded with it.
+        alphas_cumprod: (T,) numbers strictly between 0 and 1, strictly decreasing, T >= 1; the last may be 0. Raises ValueError otherwise.
+        """
+        abar = _checked("alphas_cumprod", alphas_cumprod, low=0.0, high=1.0, last=0.0)
+        before = np.append(1.0, abar[:-1])
+        wrong = np.flatnonzero(abar >= before)
+        if wrong.size:
+            t = int(wrong[0])
+            raise ValueError(f"Schedule: expected strictly decreasing alphas_cumprod, got {before[t]} and then {abar[t]} at t = {t}")
+        return cls((before - abar) / before, abar / before, abar, 1 - abar)
+
+    # -- as a process: levels at integer times, and between them ---------------------------------------------------------
+
+    first_time = 0
+
+    @property
+    def last_time(self) -> int:
+        """T - 1."""
+        return self.num_train_timesteps - 1
+
+    def alpha(self, t: Any) -> Any:
+        """sqrt(abar_t); between the integers sqrt(1 / (1 + exp(-log_snr))), which is as good as `log_snr` there. So for `sigma`."""
+        return self._at(t, self.sqrt_alphas_cumprod, lambda t: 1 / np.sqrt(1 + np.exp(-self._log_snr_between(t))))
+
+    def sigma(self, t: Any) -> Any:
+        """sqrt(1 - abar_t)."""
+        return self._at(t, self.sqrt_one_minus_alphas_cumprod, lambda t: 1 / np.sqrt(1 + np.exp(self._log_snr_between(t))))
+
+    def log_snr(self, t: Any) -> Any:
+        """log(abar_t / (1 - abar_t)); between the integers linear in t, as in k-diffusion.
+
+        No line leads to the -inf of zero terminal SNR: there, between T - 2 and T - 1, alpha is linear in t. Between the integers it is
+        right to 8 units of rounding of the larger of 1 and its two neighbours in the table.
+        """
+        return self._at(t, self.log_snrs, self._log_snr_between)
+
+    def _at(self, t: Any, table: np.ndarray, between: Callable[[np.ndarray], np.ndarray]) -> Any:
+        """The table at whole numbers t, integers or floats, and a function of t elsewhere."""
+        t = np.asarray(t)
+        if t.dtype.kind in "iu":
+            return table[t]
+        nearest = np.rint(t).astype(np.int64)
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.where(t == nearest, table[nearest], between(t))
+
+    def _log_snr_between(self, t: np.ndarray) -> np.ndarray:
+        line = np.interp(t, np.arange(len(self.betas)), np.nan_to_num(self.log_snrs))
+        if self.alphas[-1] > 0:
+            return line
+        alpha, sigma_squared = self._last_fall(t)
+        return np.where(t > self.last_time - 1, 2 * np.log(alpha) - np.log(sigma_squared), line)
+
+    def _last_fall(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(alpha, sigma^2) between T - 2 and T - 1 for zero terminal SNR, where u = T - 1 - t falls from 1 to 0.
+
+            alpha = u sqrt(abar_{T-2}),   sigma^2 = 1 - alpha^2 = (1 - abar_{T-2}) + abar_{T-2} (1 - u) (1 + u)
+        """
+        u, one_minus_u = np.clip(self.last_time - t, 0, 1), np.clip(t - (self.last_time - 1), 0, 1)
+        abar = self.alphas_cumprod_prev[-1]
+        return u * math.sqrt(abar), self.one_minus_alphas_cumprod_prev[-1] + abar * one_minus_u * (1 + u)
+
+    def time_of(self, log_snr: Any) -> Any:
+        """The real time with this log-SNR; outside the schedule, its first or last time."""
+        log_snr, table = np.asarray(log_snr, dtype=np.float64), np.nan_to_num(self.log_snrs)
+        line = np.interp(-log_snr, -table, np.arange(len(table)))
+        if self.alphas[-1] > 0:
+            return line
+        abar, lost = self.alphas_cumprod_prev[-1], self.one_minus_alphas_cumprod_prev[-1]
+        with np.errstate(over="ignore"):
+            sigma_squared, u = 1 / (1 + np.exp(log_snr)), 1 / np.sqrt((1 + np.exp(-log_snr)) * abar)
+        one_minus_u = (sigma_squared - lost) / (abar * (1 + u))  # `_last_fall`, solved for u and for 1 - u
+        fall = np.where(u < 0.5, self.last_time - u, self.last_time - 1 + one_minus_u)
+        return np.where(one_minus_u > 0, np.maximum(fall, 0), line)
+
+    def check_times(self, times: Any) -> np.ndarray:
+        """Integer times (S,) int64, or real times (S,) float64, as `Process.check_times`."""
+        checked = super().check_times(times)
+        return checked.astype(np.int64) if np.asarray(times).dtype.kind in "iu" else checked
+
+    def steps(self, times: np.ndarray) -> np.ndarray:
+        """lambda_{k+1} - lambda_k with all its digits: for integer times from the betas of the process that stops only there,
+
+            h = -1/2 log(1 - beta' / (1 - abar_t)),   1 - beta' = abar_t / abar_s
+
+        and for real times as the sum of the pieces between integers.
+        """
+        if times.dtype.kind not in "iu":
+            return self._real_steps(times)
+        chain = respace(self, times)
+        lost = chain.betas / chain.one_minus_alphas_cumprod
+        kept = chain.alphas * chain.one_minus_alphas_cumprod_prev / chain.one_minus_alphas_cumprod
+        return -_log(kept, lost)[:0:-1] / 2
+
+    @cached_property
+    def _composed(self) -> np.ndarray:
+        return _frozen(_compose(self.betas, self.alphas))
+
+    def _real_steps(self, times: np.ndarray) -> np.ndarray:
+        points = np.union1d(times, np.arange(np.ceil(times[-1]), times[0]))
+        left, right = points[:-1], points[1:]
+        slopes = self.steps(np.arange(len(self.betas))[::-1])[::-1]
+        pieces = (right - left) * slopes[left.astype(np.int64)]
+        if self.alphas[-1] == 0:
+            u_left, u_right, abar = self.last_time - left, self.last_time - right, self.alphas_cumprod_prev[-1]
+            with np.errstate(divide="ignore"):
+                fall = (np.log1p((right - left) / u_right)
+                        + np.log1p(abar * (right - left) * (u_left + u_right) / self._last_fall(left)[1]) / 2)
+            pieces = np.where(left >= self.last_time - 1, fall, pieces)
+        return np.add.reduceat(pieces, np.searchsorted(points, times[:0:-1]))[::-1]
 
     def __repr__(self) -> str:
         return f"<Schedule: {self.num_train_timesteps} steps, betas {self.betas[0]:.4g} ... {self.betas[-1]:.4g}>"
@@ -97,25 +242,19 @@ class Schedule:
     # -- the forward process -----------------------------------------------------------------------------------------
 
     @_table
-    def log_alphas_cumprod(self) -> np.ndarray:
-        """log abar_t = log alpha_0 + ... + log alpha_t."""
-        return _running_sum(self.log_alphas)
+    def log_alphas(self) -> np.ndarray:
+        """log(1 - beta_t)."""
+        return _log(self.alphas, self.betas)
 
     @_table
-    def alphas_cumprod(self) -> np.ndarray:
-        """abar_t = alpha_0 alpha_1 ... alpha_t: the share of x_0 in the variance of x_t. Ho et al. 2020, Eq. 4."""
-        return np.exp(self.log_alphas_cumprod)
+    def log_alphas_cumprod(self) -> np.ndarray:
+        """log abar_t = log alpha_0 + ... + log alpha_t."""
+        return _log(self.alphas_cumprod, self.one_minus_alphas_cumprod)
 
     @_table
     def alphas_cumprod_prev(self) -> np.ndarray:
         """abar_{t-1}; 1 at t = 0, where "the step before" is the data itself."""
         return np.append(1.0, self.alphas_cumprod[:-1])
-
-    @_table
-    def one_minus_alphas_cumprod(self) -> np.ndarray:
-        """1 - abar_t: the variance of the noise in x_t."""
-        # The subtraction loses every digit near t = 0, where abar is close to 1; expm1 of the summed logs keeps them.
-        return -np.expm1(self.log_alphas_cumprod)
 
     @_table
     def one_minus_alphas_cumprod_prev(self) -> np.ndarray:
@@ -150,12 +289,18 @@ class Schedule:
     @_table
     def log_one_minus_alphas_cumprod(self) -> np.ndarray:
         """log(1 - abar_t): the log variance of q(x_t | x_0)."""
-        return np.log(self.one_minus_alphas_cumprod)
+        return _log(self.one_minus_alphas_cumprod, self.alphas_cumprod)
 
     @_table
     def snr(self) -> np.ndarray:
         """abar_t / (1 - abar_t): the signal-to-noise ratio. Kingma et al. 2021, Eq. 2."""
         return self.alphas_cumprod / self.one_minus_alphas_cumprod
+
+    @_table
+    def log_snrs(self) -> np.ndarray:
+        """log(abar_t / (1 - abar_t)), the logarithm of `snr`; -inf where no data is left."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.snr)
 
     # -- the posterior q(x_{t-1} | x_t, x_0) -------------------------------------------------------------------------
 
@@ -185,15 +330,25 @@ class Schedule:
         return self.sqrt_alphas * self.one_minus_alphas_cumprod_prev / self.one_minus_alphas_cumprod
 
 
-def _checked(name: str, values: Any, low: float, high: float) -> np.ndarray:
-    """A read-only float64 copy of `values`: 1-D, not empty, strictly between low and high."""
+def check_schedule(where: str, schedule: Any) -> None:
+    """Raise TypeError, which begins with `where`, for what is no `Schedule`: a continuous process, betas, None ..."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"{where}: expected a Schedule, the process with steps (make_schedule(), Schedule.from_betas(betas)), got a "
+            f"{type(schedule).__module__}.{type(schedule).__name__}"
+        )
+
+
+def _checked(name: str, values: Any, low: float, high: float, last: float) -> np.ndarray:
+    """A read-only float64 copy of `values`: 1-D, not empty, strictly between low and high, but that the last may also be `last`."""
     try:
         values = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"Schedule: expected {name} to be a list of real numbers, got {values!r}") from error
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"Schedule: expected {name} of shape (T,) with T >= 1, got shape {values.shape}")
     outside = ~((low < values) & (values < high))  # written so that NaN is outside
+    outside[-1] &= values[-1] != last
     if outside.any():
         t = int(np.argmax(outside))
         raise ValueError(
@@ -202,59 +357,25 @@ def _checked(name: str, values: Any, low: float, high: float) -> np.ndarray:
     return _frozen(values)
 
 
-# -- the families ----------------------------------------------------------------------------------------------------
+# -- the process that visits only some times -------------------------------------------------------------------------
 
 
-def linear_betas(num_train_timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> np.ndarray:
-    """T values evenly spaced from beta_start to beta_end, both included: (T,) float64.
+def respace(schedule: Schedule, times: Any) -> Schedule:
+    """The forward process that stops only at the given times: a schedule of S steps.
 
-        beta_t = beta_start + (beta_end - beta_start) t / (T - 1)                     Ho et al. 2020, Section 4
+        alpha'_k = abar_{tau_k} / abar_{tau_{k-1}},   abar'_k = abar_{tau_k},   abar_{tau_{-1}} = 1
 
-    The two ends are made for T = 1000 and are not rescaled for another T: a short schedule of this family does not
-    reach pure noise (T = 10 leaves abar = 0.90). A single step takes beta_start. What CompVis calls "linear" is linear
-    in sqrt(beta), diffusers' "scaled_linear", and another schedule.
+    where tau_0 < ... < tau_{S-1} are the times in ascending order. Its posterior is the one to sample with when only
+    these times are visited (Nichol & Dhariwal 2021, Eq. 19); its step k belongs to the time tau_k of the full process.
+    times: (S,) integers, strictly decreasing, in [0, T), as `timesteps` gives them. Raises TypeError for times that are not
+    integers, ValueError for times that are otherwise wrong.
     """
-    return np.linspace(beta_start, beta_end, num_train_timesteps)
-
-
-def squaredcos_cap_v2_betas(num_train_timesteps: int, max_beta: float = 0.999) -> np.ndarray:
-    """The cosine schedule: abar falls like a squared cosine. (T,) float64.
-
-        f(u) = cos((u + 0.008) / 1.008 * pi/2)^2
-        beta_t = min(1 - f((t + 1)/T) / f(t/T), max_beta)               Nichol & Dhariwal 2021, Eq. 17
-
-    abar_t = f((t + 1)/T) / f(0) for the 0-based t, until the cap, which keeps the last step from destroying all data.
-    """
-    u = np.arange(num_train_timesteps + 1) / num_train_timesteps
-    angle = (u + 0.008) / 1.008 * (np.pi / 2)
-    here, there = angle[:-1], angle[1:]
-    # 1 - cos(b)^2 / cos(a)^2 = sin(b - a) sin(b + a) / cos(a)^2: no difference of two numbers close to 1.
-    step = np.pi / 2 / (1.008 * num_train_timesteps)
-    return np.minimum(np.sin(step) * np.sin(here + there) / np.cos(here) ** 2, max_beta)
-
-
-BETA_SCHEDULES = {"linear": linear_betas, "squaredcos_cap_v2": squaredcos_cap_v2_betas}
-"""The families of `make_schedule`, under diffusers' names."""
-
-
-def make_schedule(beta_schedule: str = "linear", num_train_timesteps: int = 1000, **options: float) -> Schedule:
-    """A named schedule of T = num_train_timesteps steps.
-
-    beta_schedule: "linear" (options beta_start, 1e-4, and beta_end, 0.02) or "squaredcos_cap_v2" (max_beta, 0.999).
-    Raises ValueError for an unknown name, an option that the family does not have, T < 1 or variances outside (0, 1);
-    TypeError for a T that is not an int.
-    """
-    if beta_schedule not in BETA_SCHEDULES:
-        raise ValueError(
-            f"make_schedule: unknown beta_schedule {beta_schedule!r}; choose from {', '.join(BETA_SCHEDULES)}"
-        )
-    if not isinstance(num_train_timesteps, (int, np.integer)) or isinstance(num_train_timesteps, bool):
-        raise TypeError(f"make_schedule: expected num_train_timesteps to be an int, got {num_train_timesteps!r}")
-    if num_train_timesteps < 1:
-        raise ValueError(f"make_schedule: expected num_train_timesteps of at least 1, got {num_train_timesteps}")
-    family = BETA_SCHEDULES[beta_schedule]
-    known = list(inspect.signature(family).parameters)[1:]
-    for name in options:
-        if name not in known:
-            raise ValueError(f"make_schedule: {beta_schedule!r} has no option {name!r}; it has {', '.join(known)}")
-    return Schedule.from_betas(family(num_train_timesteps, **options))
+    check_schedule("respace", schedule)
+    ascending = schedule.check_times(times)[::-1]
+    if ascending.dtype.kind != "i":
+        raise TypeError(f"respace: expected integer times, got dtype {ascending.dtype}")
+    kept, lost, kept_low, lost_low = schedule._composed[:, ascending]
+    before = np.column_stack([[1.0, 0.0, 0.0, 0.0], schedule._composed[:, ascending[:-1]]])
+    # beta' = (abar_s - abar_t) / abar_s, from whichever of abar and 1 - abar is smaller, with the digits that rounding took off them.
+    falls = np.where(before[0] < 0.5, (before[0] - kept) + (before[2] - kept_low), (lost - before[1]) + (lost_low - before[3]))
+    return Schedule(falls / before[0], kept / before[0], schedule.alphas_cumprod[ascending], schedule.one_minus_alphas_cumprod[ascending])

@@ -163,77 +163,6 @@ def test_the_random_numbers_are_those_of_the_cpu(dtype, device):
     assert there.get_state() == here.get_state()
 
 
-# -- diffusion -------------------------------------------------------------------------------------------------------
-
-SCHEDULE = diffusion.make_schedule("linear", 20)
-MEANS = np.array([[[-1.0, 0.5]], [[1.0, 2.0]]])
-
-# Every formula (schedule, a, b, t) of two arrays that are alike.
-FORMULAS = {
-    "q_sample": lambda s, a, b, t: diffusion.q_sample(s, a, t, b),
-    "q_step": lambda s, a, b, t: diffusion.q_step(s, a, t, b),
-    "q_mean_variance": lambda s, a, b, t: diffusion.q_mean_variance(s, a, t)[0],
-    "q_posterior_mean_variance": lambda s, a, b, t: diffusion.q_posterior_mean_variance(s, a, b, t)[0],
-    "q_posterior_mean_from_epsilon": lambda s, a, b, t: diffusion.q_posterior_mean_from_epsilon(s, a, t, b),
-    "predict_start_from_noise": lambda s, a, b, t: diffusion.predict_start_from_noise(s, a, t, b),
-    "predict_noise_from_start": lambda s, a, b, t: diffusion.predict_noise_from_start(s, a, t, b),
-    "predict_v": lambda s, a, b, t: diffusion.predict_v(s, a, t, b),
-    "predict_start_from_v": lambda s, a, b, t: diffusion.predict_start_from_v(s, a, t, b),
-    "predict_noise_from_v": lambda s, a, b, t: diffusion.predict_noise_from_v(s, a, t, b),
-    "training_target": lambda s, a, b, t: diffusion.training_target(s, "v_prediction", a, b, t),
-    "gaussian_epsilon": lambda s, a, b, t: diffusion.gaussian_epsilon(s, 0.5, 0.3)(a, t),
-    "gaussian_denoiser": lambda s, a, b, t: diffusion.gaussian_denoiser(s, 0.5, 0.3)(a, t),
-    "mixture_epsilon": lambda s, a, b, t: diffusion.mixture_epsilon(s, [0.3, 0.7], MEANS, [0.4, 0.2])(a, t),
-    "simple_loss": lambda s, a, b, t: diffusion.simple_loss(diffusion.gaussian_epsilon(s, 0.5, 0.3), s, a, t, b),
-}
-
-
-@pytest.mark.parametrize("t", [7, np.array([0, 19, 7])], ids=["one time", "a time for each"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", FORMULAS)
-def test_formulas_stay_on_the_device(name, dtype, t, device, rng):
-    """The float64 host tables meet float32 and float64 data there, and no data comes back."""
-    a, b = rng.standard_normal((2, 3, 1, 2)).astype(dtype)
-    arguments = [backend.asarray(x, device) for x in (a, b)]
-    with transfers_to_the_host(0, device):
-        out = FORMULAS[name](SCHEDULE, *arguments, t)
-    assert_on(device, out)
-    assert_close(out, FORMULAS[name](SCHEDULE, a, b, t), 1e-5 if dtype == np.float32 else 1e-12)
-
-
-@pytest.mark.parametrize(
-    "sampler", [diffusion.DDPM, diffusion.DDPM_LARGE, diffusion.DDIM], ids=["ddpm", "large", "ddim"]
-)
-def test_a_walk_from_noise_to_data_is_that_of_the_cpu(sampler, device):
-    """The perfect model of Gaussian data, the same seed; once a step the host sees whether the answer is finite."""
-    model, times, seed = diffusion.gaussian_epsilon(SCHEDULE, 0.5, 0.3), range(19, -1, -2), secrets.randbits(32)
-
-    def walk(device):
-        generator = Generator(seed, device=device)
-        x = generator.standard_normal((5, 1, 2), "float64")
-        return diffusion.sample(model, SCHEDULE, x, list(times), sampler, generator=generator, clip_denoised=True)
-
-    expected = walk("cpu")
-    with transfers_to_the_host(len(times), device):
-        found = walk(device)
-    assert_on(device, found)
-    assert_close(found, expected, 1e-9)
-
-
-def test_guidance_stays_on_the_device(device, rng):
-    """Labels on the host, images on the device, both answers in one batch."""
-
-    def model(x, t, labels):
-        return x * backend.asarray((labels + 0.1 * t).astype(x.dtype).reshape(-1, 1), backend.device_of(x))
-
-    x, t = rng.standard_normal((3, 2)), np.array([1, 5, 9])
-    guided = diffusion.classifier_free_guidance(model, np.array([0, 1, 2]), 3.0, 4)
-    with transfers_to_the_host(0, device):
-        out = guided(backend.asarray(x, device), t)
-    assert_on(device, out)
-    assert_close(out, guided(x, t))
-
-
 # -- networks and training -------------------------------------------------------------------------------------------
 
 SMALL = {
@@ -363,7 +292,7 @@ def test_drawing_images_is_that_of_the_cpu(device):
 
     def images(device):
         model = UNet(SMALL["ddpm"], generator=Generator(1)).to(device, np.float64)
-        return training.draw(model, SCHEDULE, labels, generator=Generator(5, device), steps=4, guidance=2.0)
+        return training.draw(model, diffusion.make_schedule("linear", 20), labels, generator=Generator(5, device), steps=4, guidance=2.0)
 
     with transfers_to_the_host(4 + 1, device):
         found = images(device)

@@ -6,9 +6,18 @@ logarithms, Bayes' rule by adding precisions, and plain differences, because wit
 
 import mpmath
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
-from minidiff.diffusion import Schedule
+from minidiff.diffusion import (
+    EDM,
+    Cosine,
+    Schedule,
+    StraightLine,
+    SubVariancePreserving,
+    VarianceExploding,
+    VariancePreserving,
+)
 
 MP = mpmath.MPContext()
 MP.dps = 50
@@ -63,8 +72,67 @@ def ulps(values, exact):
     """The largest distance of float64 values from exact ones, in units of rounding (2^-52 relative)."""
     worst = 0.0
     for value, truth in zip(np.asarray(values, dtype=np.float64).ravel().tolist(), exact, strict=True):
-        if truth == 0:
-            assert value == 0
+        if truth == 0 or MP.isinf(truth):
+            assert value == truth
         else:
             worst = max(worst, float(abs(MP.mpf(value) / truth - 1)) / ULP)
     return worst
+
+
+def ulps_near_zero(values, exact):
+    """The same for values that pass through 0: in units of rounding of max(1, |exact|)."""
+    worst = 0.0
+    for value, truth in zip(np.asarray(values, dtype=np.float64).ravel().tolist(), exact, strict=True):
+        if MP.isinf(truth):
+            assert value == truth
+        else:
+            worst = max(worst, float(abs(MP.mpf(value) - truth) / max(1, abs(truth))) / ULP)
+    return worst
+
+
+def regression(abar_s, abar_t):
+    """(factor of x_0, factor of x_t, variance) of q(x_s | x_t, x_0), by regression of x_s on x_t; also for abar_t = 0 and abar_s = 1."""
+    alpha = abar_t / abar_s
+    covariance, variance = MP.sqrt(alpha) * (1 - abar_s), alpha * (1 - abar_s) + (1 - alpha)
+    slope = covariance / variance
+    return MP.sqrt(abar_s) - slope * MP.sqrt(abar_t), slope, (1 - abar_s) - slope * covariance
+
+
+@st.composite
+def schedules_to_pure_noise(draw, max_steps=20):
+    """Schedules with zero terminal SNR: the last beta is 1."""
+    betas = draw(schedules(max_steps)).betas
+    return Schedule.from_betas([*betas, 1.0])
+
+
+CONTINUOUS = (EDM, StraightLine(), VariancePreserving(), SubVariancePreserving(), VarianceExploding(), Cosine())
+
+
+@st.composite
+def processes_at(draw, count):
+    """A process of any kind and `count` of its times, strictly increasing, none where the data or the noise is gone."""
+    kind = draw(st.sampled_from(("schedule", "schedule between its steps", *CONTINUOUS)))
+    if isinstance(kind, str):
+        exponents = st.floats(-6, -0.5)
+        schedule = Schedule.from_betas([10.0**e for e in draw(st.lists(exponents, min_size=max(count, 2), max_size=20))])
+        last = schedule.num_train_timesteps - 1
+        times = st.integers(0, last) if kind == "schedule" else st.floats(0, last)
+        return schedule, sorted(draw(st.lists(times, min_size=count, max_size=count, unique=True)))
+    times = sorted(draw(st.lists(st.floats(0.01, 0.99), min_size=count, max_size=count, unique=True)))
+    times = [10.0 ** (4 * t - 2) for t in times] if kind is EDM else times
+    assume(len(set(times)) == count)
+    return kind, times
+
+
+def exact_level(process, t):
+    """(alpha, sigma^2) at a time, 50 digits, straight from the definition of the process; t: an int for a Schedule."""
+    if isinstance(process, Schedule):
+        abar = exact_alphas_cumprod(process)[t]
+        return MP.sqrt(abar), 1 - abar
+    t = MP.mpf(t)
+    if process is EDM:
+        return MP.mpf(1), t * t
+    if isinstance(process, StraightLine):
+        return 1 - t, t * t
+    b = t * (MP.mpf(process.beta_min) + (MP.mpf(process.beta_max) - MP.mpf(process.beta_min)) * t / 2)  # VariancePreserving
+    return MP.exp(-b / 2), 1 - MP.exp(-b)

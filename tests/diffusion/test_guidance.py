@@ -1,12 +1,30 @@
-"""Classifier-free guidance: dropping the context in training, enlarging its effect in sampling."""
+"""Classifier-free guidance: dropping the context in training, enlarging its effect in sampling; guidance in an interval."""
+
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from minidiff.diffusion import DDIM, bernoulli_drop, classifier_free_guidance, gaussian_epsilon, make_schedule, sample
+from minidiff.autograd import Tensor, gradient
+from minidiff.diffusion import (
+    DDIM,
+    EDM,
+    HEUN,
+    PREDICTION_TYPES,
+    Gaussian,
+    Mixture,
+    StraightLine,
+    bernoulli_drop,
+    classifier_free_guidance,
+    guidance_interval,
+    guidance_scale_from_weight,
+    make_schedule,
+    rescale_guidance,
+    sample,
+)
 
 CONTEXT = np.array([2, 0, 1])
 NULL = 9
@@ -93,7 +111,7 @@ def test_guided_sampling_of_gaussians_moves_away_from_the_unconditional():
     schedule = make_schedule("linear", 100, beta_end=0.2)
 
     def by_label(x, t, context):
-        return gaussian_epsilon(schedule, context.astype(x.dtype), 0.5)(x, t)
+        return sum((context == k) * Gaussian(k, 0.5).model(schedule)(x, t) for k in (0, 1))
 
     x = np.zeros(4)
     means = [
@@ -103,6 +121,177 @@ def test_guided_sampling_of_gaussians_moves_away_from_the_unconditional():
     # The exact answer is affine in its mean, so guiding N(0) towards N(1) by s is the exact model of N(s).
     np.testing.assert_allclose(means[1] - means[0], 1.0, atol=0.02)
     np.testing.assert_allclose(means[2] - means[0], 3 * (means[1] - means[0]), rtol=1e-9)
+
+
+# -- what guidance stands for: mixtures, whose conditional and unconditional scores are known --------------------------
+
+MIXTURE = Mixture([0.2, 0.5, 0.3], [[-1.0, 0.5], [0.8, 0.0], [0.1, -1.2]], [0.4, 0.3, 0.6])
+COMPONENTS = [Gaussian(mean, std) for mean, std in zip(MIXTURE.means, np.broadcast_to(MIXTURE.stds, MIXTURE.means.shape))]
+PROCESS = make_schedule("linear", 50, beta_end=0.2)
+
+
+def knows_components(process, prediction_type):
+    """A network's stand-in: context k is the perfect model of component k, context -1 that of the whole mixture."""
+
+    def model(x, t, context):
+        known = [MIXTURE if k == -1 else COMPONENTS[k] for k in context]
+        return np.concatenate([data.model(process, prediction_type)(x[i:i + 1], t[i:i + 1]) for i, data in enumerate(known)])
+
+    return model
+
+
+def slopes(function, x, step=1e-5):
+    """Central differences of a function (N, D) -> (N,)."""
+    sides = [[function(x + sign * step * unit) for sign in (1, -1)] for unit in np.eye(x.shape[1])]
+    return np.stack([(above - below) / (2 * step) for above, below in sides], axis=1)
+
+
+@settings(max_examples=25)
+@given(st.floats(-2, 8), st.integers(0, 49), st.integers(0, 2))
+def test_guidance_follows_the_score_of_the_sharpened_product(scale, time, component):
+    """e is the score of p(x_t) p(k | x_t)^s, for every s: finite differences of log-densities that know no model."""
+    x, t = np.random.default_rng().standard_normal((4, 2)), np.full(4, time)
+    alpha, sigma = float(PROCESS.alpha(time)), float(PROCESS.sigma(time))
+    guided = classifier_free_guidance(knows_components(PROCESS, "score"), np.full(4, component), scale, -1)
+
+    def log_density(x):
+        return MIXTURE.log_prob(x, alpha, sigma) + scale * MIXTURE.log_responsibilities(x, alpha, sigma)[:, component]
+
+    np.testing.assert_allclose(guided(x, t), slopes(log_density, x), rtol=1e-5, atol=1e-5 * (1 + abs(scale)) / sigma**2)
+
+
+@pytest.mark.parametrize("sampler", [DDIM, HEUN], ids=["ddim", "heun"])
+def test_guided_samples_do_not_depend_on_the_prediction_type(sampler):
+    """The same walk with five kinds of model."""
+    x = np.random.default_rng().standard_normal((3, 2))
+    guided = [classifier_free_guidance(knows_components(PROCESS, kind), np.array([0, 1, 2]), 2.5, -1) for kind in PREDICTION_TYPES]
+    samples = [sample(model, PROCESS, x, range(49, -1, -7), sampler, prediction_type=kind) for model, kind in zip(guided, PREDICTION_TYPES)]
+    for other in samples[1:]:
+        np.testing.assert_allclose(other, samples[0], rtol=1e-9, atol=1e-9)
+
+
+def test_the_paper_s_weight_is_one_less_than_the_scale():
+    """Both conventions on the same two answers."""
+    x, w = data(), 2.5
+    guided = classifier_free_guidance(model, CONTEXT, guidance_scale_from_weight(w), NULL)(x, T)
+    np.testing.assert_allclose(guided, (1 + w) * model(x, T, CONTEXT) - w * unconditional(x), rtol=1e-13, atol=1e-13)
+
+
+def test_a_guided_model_of_tensors_can_be_differentiated():
+    """Gradient of a guided answer with respect to x, against finite differences: no part of the graph is lost."""
+    context, null = np.array([[2.0], [0.5]]), np.array([-1.0])
+
+    def smooth(x, t, context):
+        return (x * context).tanh() * x if isinstance(x, Tensor) else np.tanh(x * context) * x
+
+    guided = classifier_free_guidance(smooth, context, 3.0, null, guidance_rescale=0.6)
+    x = np.random.default_rng().standard_normal((2, 3))
+    leaf = Tensor(x, requires_grad=True)
+    slope = gradient(guided(leaf, T[:2]).sum(), leaf)
+    np.testing.assert_allclose(slope.data, slopes(lambda x: guided(x, T[:2]).sum(axis=1), x), rtol=1e-6, atol=1e-7)
+
+
+def test_guided_samples_lie_beyond_the_sharpened_distribution():
+    """Two bells, the right one asked for: s = 1 draws from it; s = 4 goes further than the mean of p(x_0) p(k | x_0)^4, by quadrature."""
+    data, grid = Mixture([0.5, 0.5], [[-1.0], [1.0]], [0.6, 0.6]), np.linspace(-6, 8, 10_001)
+    right = Gaussian(1.0, 0.6)
+
+    def model(x, t, context):
+        return np.concatenate([one.model(EDM)(x[context == k], t[context == k]) for k, one in enumerate((data, right))])
+
+    quantiles = 40 * stats.norm.ppf((np.arange(400) + 0.5) / 400)[:, None]
+    for scale, beyond in ((1, 0.0), (4, 0.65)):
+        drawn = sample(classifier_free_guidance(model, np.ones(400, int), scale, 0), EDM, quantiles, np.geomspace(40, 0.01, 100), HEUN)
+        weights = np.exp(data.log_prob(grid[:, None], 1.0, 0.0) + scale * data.log_responsibilities(grid[:, None], 1.0, 0.0)[:, 1])
+        assert drawn.mean() - np.average(grid, weights=weights) == pytest.approx(beyond, abs=0.03)
+
+
+# -- rescaling ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.floats(0, 1), st.floats(1, 15))
+def test_rescaling_mixes_standard_deviations(phi, scale):
+    """The result's standard deviation is phi std(e_c) + (1 - phi) std(e), sample by sample, by numpy.std."""
+    x = data()
+    conditional, plain = model(x, T, CONTEXT), classifier_free_guidance(model, CONTEXT, scale, NULL)(x, T)
+    rescaled = classifier_free_guidance(model, CONTEXT, scale, NULL, guidance_rescale=phi)(x, T)
+    expected = phi * conditional.std(axis=1) + (1 - phi) * plain.std(axis=1)
+    np.testing.assert_allclose(rescaled.std(axis=1), expected, rtol=1e-12)
+    np.testing.assert_allclose(rescaled, plain * (expected / plain.std(axis=1))[:, None], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rescaling_takes_each_image_s_own_standard_deviation(dtype):
+    """(N, C, H, W), not contiguous; the quotient with n - 1 in both is the same."""
+    guided, conditional = (np.random.default_rng().normal(0, std, (3, 2, 4, 5)).astype(dtype)[:, :, ::-1] for std in (4, 1))
+    rescaled = rescale_guidance(guided, conditional, 1.0)
+    assert rescaled.dtype == dtype and rescaled.shape == guided.shape
+    for one, before, other in zip(rescaled, guided, conditional):
+        assert one.std(ddof=1) == pytest.approx(other.std(ddof=1), rel=1e-5)
+        np.testing.assert_allclose(one, before * (other.std(ddof=1) / before.std(ddof=1)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("phi", [-0.1, 1.1, math.nan])
+def test_rescaling_by_no_share_is_refused(phi):
+    """phi is a share; and a single number has no standard deviation."""
+    for refused in (lambda: rescale_guidance(data(), data(), phi), lambda: classifier_free_guidance(model, CONTEXT, 1.0, NULL, phi)):
+        with pytest.raises(ValueError, match="expected guidance_rescale between 0 and 1, got"):
+            refused()
+    with pytest.raises(ValueError, match=r"rescale_guidance: expected several elements a sample.* got \(3, 1\)"):
+        rescale_guidance(np.ones((3, 1)), np.ones((3, 1)), 0.5)
+
+
+# -- intervals ---------------------------------------------------------------------------------------------------------
+
+
+def counted(answer, calls):
+    """A model that answers with one number, and writes down its times."""
+
+    def counting(x, t):
+        calls.append(t.tolist())
+        return np.full_like(x, answer)
+
+    return counting
+
+
+DISCRETE = make_schedule("linear", 20, beta_end=0.3)
+
+
+@pytest.mark.parametrize("process, times", [(EDM, [9.0, 3.0, 1.0, 0.5, 0.1]), (DISCRETE, range(19, -1, -1))])
+def test_an_interval_calls_only_the_model_that_is_needed(process, times):
+    """A walk, and which of the two was called at which time; the lower end is open, the upper end closed."""
+    low, high = 0.5, 3.0
+    guided, plain = [], []
+    both = guidance_interval(counted(0.0, guided), counted(0.0, plain), process, low, high)
+    sample(both, process, np.ones((2, 3)), times, DDIM)
+    noise = {t: float(process.sigma(t)) / float(process.alpha(t)) for t in times}
+    assert [t for t, _ in guided] == [t for t in times if low < noise[t] <= high]
+    assert [t for t, _ in plain] == [t for t in times if not low < noise[t] <= high]
+    assert guided and plain
+
+
+def test_a_batch_on_both_sides_of_an_end_gets_both():
+    """Times inside and outside in one batch, for images in float32."""
+    both = guidance_interval(counted(1.0, []), counted(-1.0, []), EDM, 1.0, 2.0)
+    answer = both(np.zeros((4, 1, 2, 2), np.float32), np.array([0.5, 1.0, 2.0, 3.0]))
+    assert answer.dtype == np.float32
+    np.testing.assert_array_equal(answer[:, 0, 0, 0], [-1, -1, 1, -1])
+
+
+def test_zero_to_infinity_guides_everywhere():
+    """Pure noise, where sigma / alpha is infinite, included."""
+    both = guidance_interval(counted(1.0, []), counted(-1.0, []), StraightLine(), 0.0, math.inf)
+    assert (both(np.zeros((2, 1)), np.array([1.0, 1e-9])) == 1).all()
+
+
+@pytest.mark.parametrize("low, high", [(1.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (math.nan, 1.0)])
+def test_an_interval_that_is_none_is_refused(low, high):
+    """0 <= low < high."""
+    with pytest.raises(ValueError, match="guidance_interval: expected 0 <= sigma_low < sigma_high, got"):
+        guidance_interval(None, None, EDM, low, high)
+
+
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Where the float64 tables meet the data: shapes, dtypes, times, and anything that has arithmetic."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minidiff import diffusion
-from minidiff.diffusion import extract, make_schedule
+from minidiff.diffusion import extract, make_schedule, signal_and_noise
+from minidiff.diffusion.lookup import model_times
 
 TABLE = np.array([0.1, 1 / 3, 0.7])
 SCHEDULE = make_schedule("linear", 20)
@@ -23,10 +26,7 @@ FORMULAS = {
     "predict_start_from_v": lambda s, a, b, t: diffusion.predict_start_from_v(s, a, t, b),
     "predict_noise_from_v": lambda s, a, b, t: diffusion.predict_noise_from_v(s, a, t, b),
     "training_target": lambda s, a, b, t: diffusion.training_target(s, "v_prediction", a, b, t),
-    "gaussian_epsilon": lambda s, a, b, t: diffusion.gaussian_epsilon(s, 0.5, 0.3)(a, t),
-    "gaussian_denoiser": lambda s, a, b, t: diffusion.gaussian_denoiser(s, 0.5, 0.3)(a, t),
 }
-TWO_ARRAYS = [name for name in FORMULAS if not name.startswith("gaussian")]
 
 
 class OnlyArithmetic:
@@ -96,8 +96,8 @@ def test_extract_gives_a_python_float_for_one_time():
         (-1, ValueError, "time -1 is outside"),
         ([0, 3], ValueError, "time 3 is outside"),
         ([0, -1], ValueError, "time -1 is outside"),
-        (1.0, TypeError, "expected an int or a NumPy array of integers, got builtins.float"),
-        (True, TypeError, "got builtins.bool"),
+        (1.0, TypeError, "expected an integer dtype, got float64"),
+        (True, TypeError, "expected a number or a NumPy array, got builtins.bool"),
         (np.array([0.0, 1.0]), TypeError, "expected an integer dtype, got float64"),
         (np.array([True, False]), TypeError, "expected an integer dtype, got bool"),
         (OnlyArithmetic(np.array([0, 1])), TypeError, "times live on the host"),
@@ -154,7 +154,7 @@ def test_formulas_need_nothing_but_arithmetic(name):
         np.testing.assert_array_equal(got._values, FORMULAS[name](SCHEDULE, a, b, t))
 
 
-@pytest.mark.parametrize("name", TWO_ARRAYS)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_arrays_that_are_not_alike_are_refused(name):
     """A noise that would broadcast, or upcast, is an error that says which and what."""
     a, b = two_arrays(np.float32)
@@ -166,3 +166,60 @@ def test_arrays_that_are_not_alike_are_refused(name):
         FORMULAS[name](SCHEDULE, a, b[:1], 3)
     with pytest.raises(TypeError, match=r"to have the dtype of \w+, float(32|64), got float(32|64)"):
         FORMULAS[name](SCHEDULE, a, b.astype(np.float64), 3)
+
+
+CONTINUOUS = [diffusion.EDM, diffusion.StraightLine(), diffusion.VariancePreserving(), SCHEDULE]
+
+
+@pytest.mark.parametrize("process", CONTINUOUS, ids=repr)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_signal_and_noise_are_factors_of_the_batch(process, dtype):
+    """One time gives two Python floats, a time each two columns in the data's dtype; both are the process's alpha and sigma, cast."""
+    like = np.zeros((3, 2, 5), dtype)
+    times = np.array([0.25, 0.0, 1.0])
+    for t in times:
+        factors = signal_and_noise(process, t, like)
+        assert [type(f) for f in factors] == [float, float]
+        assert factors == (float(process.alpha(t)), float(process.sigma(t)))
+    for factors, table in zip(signal_and_noise(process, times, like), (process.alpha(times), process.sigma(times)), strict=True):
+        assert factors.shape == (3, 1, 1) and factors.dtype == dtype
+        np.testing.assert_array_equal(factors.ravel(), table.astype(dtype))
+
+
+def test_integer_times_of_a_schedule_are_table_entries():
+    """signal_and_noise and extract agree to the last bit."""
+    like = np.zeros((2, 3), np.float64)
+    for t in (7, [0, 19]):
+        for got, table in zip(signal_and_noise(SCHEDULE, t, like),
+                              (SCHEDULE.sqrt_alphas_cumprod, SCHEDULE.sqrt_one_minus_alphas_cumprod), strict=True):
+            np.testing.assert_array_equal(got, extract(table, t, like))
+
+
+@pytest.mark.parametrize(
+    "process, t, error, message",
+    [
+        (SCHEDULE, 20, ValueError, r"time 20 is outside the process: expected 0 \.\.\. 19"),
+        (SCHEDULE, [0.5, -0.5], ValueError, "time -0.5 is outside"),
+        (SCHEDULE, 19.5, ValueError, "time 19.5 is outside"),
+        (diffusion.StraightLine(), 1.5, ValueError, r"time 1.5 is outside the process: expected 0.0 \.\.\. 1.0"),
+        (diffusion.EDM, [1.0, math.nan], ValueError, "time nan is outside"),
+        (diffusion.EDM, math.inf, ValueError, "time inf is outside"),
+        (diffusion.EDM, np.array(["a", "b"]), TypeError, "times are numbers: expected integers or floats"),
+        (diffusion.EDM, OnlyArithmetic(np.array([1.0, 1.0])), TypeError, "times live on the host"),
+        (diffusion.EDM, [[1.0]], ValueError, r"got shape \(1, 1\)"),
+        (diffusion.EDM, [1.0, 2.0, 3.0], ValueError, "got 3 times for data of shape"),
+    ],
+)
+def test_times_outside_a_process_are_refused(process, t, error, message):
+    """Beyond its ends, NaN, not numbers, not on the host, not one for each."""
+    with pytest.raises(error, match=message):
+        signal_and_noise(process, t, np.zeros((2, 4)))
+
+
+def test_a_model_gets_one_time_for_each_of_the_batch():
+    """(N,) int64 for integers, float64 for reals, whatever was given; a time each stays as it is."""
+    x = np.zeros((3, 2), np.float32)
+    for t, dtype in ((5, np.int64), (np.uint8(5), np.int64), (5.0, np.float64), (np.float32(0.5), np.float64)):
+        times = model_times(t, x)
+        assert times.dtype == dtype and times.tolist() == [t] * 3
+    assert model_times([1, 2, 3], x).tolist() == [1, 2, 3]

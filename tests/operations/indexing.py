@@ -139,7 +139,7 @@ def selections(draw, source, shape):
 @st.composite
 def fills(draw, infinite=False):
     source, (one, two) = draw(values()), draw(broadcastable(smallest=0))
-    value = draw(st.sampled_from([-math.inf] if infinite else [0.5, 2, -1e4, "array"]))
+    value = draw(st.sampled_from([-math.inf] if infinite else [0.5, 2, -8, "array"]))
     return call(draw, source(*one), mask=np.asarray(source.booleans(two)), value=source() if value == "array" else value)
 
 

@@ -1,0 +1,82 @@
+"""One move of a walk in one pass over the memory: for large NumPy arrays, the same bits as array by array.
+
+A move reads x, the model's answer, earlier predictions and noise, and writes x again. With whole arrays each multiplication and each sum is
+a journey through the memory of its own. Here all of them are done for one piece of the arrays, which fits into the cache, before the
+next. `walk` does the same with whole arrays of any library where this does not serve. Stands on `arrays`. Read `ancestral` next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minidiff.backend import parallel, scratch
+from minidiff.diffusion.arrays import BLOCK, add_up, all_finite
+
+NEWEST = object()
+"""Stands for the newest prediction in a list of terms, before it is known."""
+
+THREADED = 32
+"""From so many pieces on threads share them; fewer are done before the threads have begun."""
+
+
+class Reading(NamedTuple):
+    """A way to read an answer: a * x + b * answer, clipped to [-1, 1] or not."""
+
+    a: float
+    b: float
+    clip: bool = False
+
+
+def fits(*arrays: Any) -> bool:
+    """Whether these arrays are worth the pieces: large, and all laid out in the same way."""
+    first = arrays[0]
+    return type(first) is np.ndarray and first.size > BLOCK and first.dtype in (np.float32, np.float64) and all(
+        type(x) is np.ndarray and x.flags.c_contiguous and x.shape == first.shape and x.dtype == first.dtype for x in arrays)
+
+
+def check_finite(where: str, output: Any) -> None:
+    """Raise FloatingPointError, which begins with `where`, for a model's answer with NaN or infinity."""
+    if not all_finite(output):
+        raise FloatingPointError(f"{where}: the model returned NaN or infinity; the samples of this walk are lost")
+
+
+def read_and_combine(
+    where: str, readings: Sequence[Reading], at: np.ndarray, answer: np.ndarray, terms: Sequence[tuple[float, Any]], wanted: bool,
+    spare: list[np.ndarray],
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """(prediction if it is wanted else None, c_1 x_1 + c_2 x_2 + ...), where the prediction stands in the sum as NEWEST.
+
+    at: the x that the model was asked about. prediction: the readings of its answer, one after the other. spare: arrays to write the
+    prediction to. All arrays belong together, see `fits`. Raises as `check_finite`.
+    """
+    total, kept = np.empty_like(at), None
+    if wanted:
+        kept = spare.pop() if spare and fits(at, spare[-1]) else np.empty_like(at)
+    readings = [reading for reading in readings if reading != (0.0, 1.0, False)]
+    terms = [(c, x if x is NEWEST else x.reshape(-1)) for c, x in terms if c != 0] or [(0.0, at.reshape(-1))]
+    flat_at, flat_answer, flat_total, flat_kept = (None if x is None else x.reshape(-1) for x in (at, answer, total, kept))
+
+    def one_piece(i: int) -> None:
+        piece = slice(i * BLOCK, (i + 1) * BLOCK)
+        prediction = flat_answer[piece]
+        one, other, scaled = scratch("read_and_combine", (3, BLOCK), at.dtype)[:, :prediction.size]
+        check_finite(where, prediction)
+        for a, b, clip in readings:
+            prediction = add_up(((a, flat_at[piece]), (b, prediction)), one, scaled)
+            if clip:
+                prediction.clip(-1, 1, out=prediction)
+            one, other = other, one
+        if kept is not None:
+            flat_kept[piece] = prediction
+        add_up([(c, prediction if x is NEWEST else x[piece]) for c, x in terms], flat_total[piece], scaled)
+
+    count = -(-at.size // BLOCK)
+    if count >= THREADED:
+        parallel(one_piece, count)
+    else:
+        for i in range(count):
+            one_piece(i)
+    return kept, total
