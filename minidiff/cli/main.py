@@ -7,12 +7,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import bench, data, demo, info, sample, train
+from . import bench, compare_samplers, data, demo, info, sample, toy, train
 
 COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and run(arguments) -> exit status
     "demo": demo,
     "train": train,
     "sample": sample,
+    "toy": toy,
+    "compare-samplers": compare_samplers,
     "data": data,
     "info": info,
     "bench": bench,
@@ -90,6 +92,7 @@ def one_line(error: BaseException) -> str:
 def _expected() -> tuple[type[BaseException], ...]:
     """What bad input or the outer world can cause. Looked up only when something went wrong."""
     from minidiff.backend import DeviceError
+    from minidiff.report.plots import PlotsMissing
     from minidiff.training import TrainingDiverged
 
-    return ValueError, OSError, DeviceError, TrainingDiverged, FloatingPointError
+    return ValueError, OSError, DeviceError, TrainingDiverged, FloatingPointError, PlotsMissing

@@ -9,6 +9,7 @@ SUMMARY = "draw images from a trained run"
 EXAMPLES = """\
   minidiff sample runs/demo
   minidiff sample runs/demo --sampler ddim --steps 50 --guidance 3 --classes "Bag,Ankle boot" --n 16
+  minidiff sample runs/demo --sampler dpmpp_2m --steps 15
   minidiff sample runs/demo --classes 0,1,2 --seed 5 --out drawn
 """
 SEED_STREAM = 2000      # (seed, 2000): with the seed of training, drawing still has random numbers of its own
@@ -19,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description += "\n\nWrites a new folder with one PNG for each image, and all of them, a row for each class, in grid.png."
     parser.add_argument("path", metavar="RUN", type=Path, help="the folder of a run, made by minidiff train or demo")
     parser.add_argument("--sampler", default="ddpm",
-                        help="ddpm (fresh noise at every step) or ddim (fewer steps, no fresh noise; default: ddpm)")
-    parser.add_argument("--steps", type=count, metavar="N", help="steps from noise to image (default: all for ddpm, 50 for ddim)")
+                        help="ddpm (fresh noise at every step), ddim (fewer steps, no fresh noise), dpmpp_2m (fewer still), or another "
+                             "name that minidiff compare-samplers lists (default: ddpm)")
+    parser.add_argument("--steps", type=count, metavar="N", help="steps from noise to image (default: all for ddpm, 50 for others)")
     parser.add_argument("--eta", type=float, metavar="E", help="share of fresh noise, 0 to 1 (default: 1 for ddpm, 0 for ddim)")
     parser.add_argument("--guidance", type=float, default=2.0, metavar="S",
                         help="scale of classifier-free guidance: 1 is none, more is more typical (default: 2)")

@@ -17,7 +17,7 @@ from minidiff.data import to_uint8
 from minidiff.models import UNet
 from minidiff.random import Generator
 from minidiff.training import Run, draw
-from minidiff.training.sampling import DDIM_STEPS
+from minidiff.training.sampling import default_steps
 
 from .pictures import enlarged, grid, save_png
 
@@ -31,7 +31,7 @@ def draw_with_bar(run: Run, model: UNet, labels: np.ndarray | None, name: str, *
     """
     schedule = run.schedule()
     if steps is None:
-        steps = min(DDIM_STEPS, schedule.num_train_timesteps) if sampler == "ddim" else schedule.num_train_timesteps
+        steps = default_steps(sampler, schedule.num_train_timesteps)
     # The delay keeps the bar from showing before the first step: an error that `draw` raises at its door stands alone
     with tqdm(desc=name, total=steps, unit="step", disable=not progress, dynamic_ncols=True, delay=1e-3) as bar:
         def step(i: int, t: int, x: Any, x_start: Any) -> None:

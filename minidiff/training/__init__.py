@@ -9,6 +9,7 @@
     run.py         `Run`: the folder of a run
     loop.py        `train`: steps until it is time to stop; log, checkpoints, Ctrl-C
     sampling.py    `draw`: images from a trained model
+    toy.py         the whole of training in one short loop, for points in the plane
     judge.py       a classifier trained on the real images says what it sees in the drawn ones
 
 Stands on `minidiff.diffusion`, `minidiff.models` and `minidiff.data`. Read `trainer.py` first.
@@ -28,10 +29,12 @@ from minidiff.training.loop import Bar, Progress, Summary, TrainingDiverged, tra
 from minidiff.training.optimizer import AdamW, clip_grad_norm, learning_rate_at
 from minidiff.training.run import Run
 from minidiff.training.sampling import draw, labels_of
+from minidiff.training.toy import train_toy
 from minidiff.training.trainer import Trainer
 
 __all__ = [
     "EMA", "AdamW", "Bar", "Checkpoint", "CheckpointError", "FlatParameters", "Progress", "Run", "Summary", "TrainConfig",
     "Trainer", "TrainingDiverged", "accuracy", "accuracy_per_class", "clip_grad_norm", "draw", "labels_of", "learning_rate_at",
-    "predict", "read_checkpoint", "train", "train_classifier", "write_checkpoint",
+    "predict", "read_checkpoint", "train", "train_classifier", "train_toy",
+    "write_checkpoint",
 ]

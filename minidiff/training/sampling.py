@@ -13,12 +13,11 @@ import numpy as np
 
 from minidiff import backend
 from minidiff.autograd import no_grad
-from minidiff.diffusion import DDIM, DDPM, Ancestral, Schedule, classifier_free_guidance, sample, timesteps
+from minidiff.diffusion import Ancestral, Schedule, classifier_free_guidance, member, sample, timesteps
 from minidiff.models import UNet
 from minidiff.random import Generator
 
-SAMPLERS = {"ddpm": DDPM, "ddim": DDIM}
-DDIM_STEPS = 50
+FAST_STEPS = 50  # of every sampler but ddpm, unless asked otherwise
 
 
 def draw(
@@ -33,7 +32,8 @@ def draw(
     labels: (N,) integers in [0, num_classes); or None for `count` images of no class.
     generator: on the model's device; draws the noise of all images at once, at each step, so that an image does not depend
         on batch_size (but for rounding), which is how many images go through the network together.
-    sampler: "ddpm" (eta = 1, all T steps) or "ddim" (eta = 0, 50 steps), where `steps`, 1 to T, and `eta`, 0 to 1, may say otherwise.
+    sampler: a name of `diffusion.SAMPLERS`: "ddpm" takes all T steps, the others 50, where `steps`, 1 to T, may say otherwise. eta: 0 to 1,
+        for "ddpm" (1) and "ddim" (0) only, the share of fresh noise.
     guidance: classifier-free, see `diffusion.classifier_free_guidance`; 1 is the plain conditional model, one evaluation a step
         instead of two. clip: clip each predicted x_0 to [-1, 1].
     callback: called after each prediction as callback(i, t, x_t, x_start) with the whole (N, C, H, W), on the device.
@@ -43,15 +43,16 @@ def draw(
     """
     backend.keep_freed_memory()
     c = model.config
-    if sampler not in SAMPLERS:
-        raise ValueError(f"draw: sampler={sampler!r}; expected one of {', '.join(SAMPLERS)}")
+    chosen = member(sampler)
+    if eta is not None and not isinstance(chosen, Ancestral):
+        raise ValueError(f"draw: eta={eta} with sampler={sampler!r}; eta belongs to ddpm and ddim")
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"draw: batch_size={batch_size!r}; expected a whole number of at least 1")
     T = schedule.num_train_timesteps
     if steps is None:
-        steps = T if sampler == "ddpm" else min(DDIM_STEPS, T)
+        steps = default_steps(sampler, T)
     times = timesteps(T, steps, timestep_spacing)
-    member = SAMPLERS[sampler] if eta is None else Ancestral(eta=eta)
+    chosen = chosen if eta is None else Ancestral(eta=eta)
     labels, guidance = _labels_and_guidance(c.num_classes, labels, count, guidance)
 
     def network(x: Any, t: np.ndarray, context: np.ndarray | None) -> Any:
@@ -71,11 +72,16 @@ def draw(
     model.eval()
     try:
         with no_grad():
-            x = sample(guided, schedule, x, times, member, generator=generator, prediction_type=prediction_type, clip_denoised=clip,
+            x = sample(guided, schedule, x, times, chosen, generator=generator, prediction_type=prediction_type, clip_denoised=clip,
                        callback=callback)
     finally:
         model.train(was_training)
     return backend.to_numpy(x)
+
+
+def default_steps(sampler: str, num_train_timesteps: int) -> int:
+    """How many steps a sampler takes if nobody says."""
+    return num_train_timesteps if sampler == "ddpm" else min(FAST_STEPS, num_train_timesteps)
 
 
 def _labels_and_guidance(

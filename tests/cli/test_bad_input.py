@@ -38,7 +38,7 @@ from minidiff.cli import train as train_command
     (["sample", "TRAINED", "--steps", "1001", "--out", "OUT"], "1001"),
     (["sample", "TRAINED", "--steps", "0", "--out", "OUT"], "--steps"),
     (["sample", "TRAINED", "--guidance", "inf", "--steps", "2", "--out", "OUT"], "guidance"),
-    (["sample", "TRAINED", "--sampler", "euler", "--out", "OUT"], "ddpm, ddim"),
+    (["sample", "TRAINED", "--sampler", "walk", "--out", "OUT"], "unknown sampler 'walk'; choose from ddpm"),
     (["sample", "TRAINED", "--n", "0", "--out", "OUT"], "--n"),
     (["data", "imagenet", "OUT"], "fashion-mnist"),
     (["info", "more"], "more"),

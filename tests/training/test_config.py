@@ -58,7 +58,7 @@ def test_settings_without_a_network_are_refused():
 
 
 @pytest.mark.parametrize("name, value", [
-    ("beta_schedule", "quadratic"), ("beta_schedule", ["linear"]), ("prediction_type", "noise"), ("lr_schedule", "step"),
+    ("beta_schedule", "geometric"), ("beta_schedule", ["linear"]), ("prediction_type", "noise"), ("lr_schedule", "step"),
     ("dtype", "float16"), ("batch_size", 0), ("batch_size", 2.5), ("batch_size", True), ("num_train_timesteps", 0), ("warmup_steps", -1),
     ("seed", -1), ("seed", 2**32), ("total_steps", 0), ("total_steps", None), ("learning_rate", 0), ("learning_rate", math.nan),
     ("learning_rate", "fast"), ("weight_decay", -0.1), ("clip_norm", 0), ("ema_decay", 1.5), ("context_dropout", -0.1), ("flip", 2),

@@ -8,7 +8,7 @@ import tiny_runs
 
 from minidiff import backend, nn
 from minidiff.autograd import no_grad
-from minidiff.diffusion import DDPM, gaussian_epsilon, make_schedule, sample
+from minidiff.diffusion import DDPM, Gaussian, make_schedule, sample
 from minidiff.models import UNet
 from minidiff.random import Generator
 from minidiff.training import draw, labels_of
@@ -35,10 +35,10 @@ class Exact(nn.Module):
 
     def forward(self, x, t, context):
         mean = self.mean[context].reshape(-1, 1, 1, 1)
-        return gaussian_epsilon(self.schedule, mean, 0.1)(x, t).astype(x.dtype)
+        return Gaussian(mean, 0.1).model(self.schedule)(x, t)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m", "heun", "unipc", "dpmpp_sde"])
 def test_images_of_a_perfect_model_have_the_statistics_of_their_class(sampler):
     """Over 40 x 64 pixels a class: the mean within 6 standard errors (false alarm 2e-9 a class) plus 0.001 for 200 finite steps, the
     spread within 15 % (6 of its standard errors are 8 %, the steps take some)."""
@@ -119,7 +119,8 @@ def test_dropout_is_off_while_drawing(model):
     ({"labels": None}, ValueError, "count"),
     ({"labels": None, "count": 0}, ValueError, "count"),
     ({"count": 7}, ValueError, "count=7"),
-    ({"sampler": "euler"}, ValueError, "'euler'; expected one of ddpm, ddim"),
+    ({"sampler": "walk"}, ValueError, "unknown sampler 'walk'; choose from ddpm"),
+    ({"sampler": "heun", "eta": 0.5}, ValueError, "eta belongs to ddpm and ddim"),
     ({"steps": 0}, ValueError, "num_inference_steps"),
     ({"steps": 51}, ValueError, "num_inference_steps"),
     ({"eta": 1.5}, ValueError, "eta"),
