@@ -97,10 +97,9 @@ def test_a_pytorch_model_trains_after_torch_is_replaced_by_minidiff_in_its_impor
 def test_it_trains_in_float32_too(path):
     """All losses of 20 steps, and the output after them, to 1e-5: rounding, a hundred times.
 
-    Now and then (about once in ten runs of the residual network, which has 60,000 of them) the input of a ReLU is within rounding of 0: it
-    opens in one library and not in the other, and the losses part by up to 1e-3. So a run that parts is followed by another from new
-    weights, up to eight. Every run agrees in its first loss. Single weights are not compared: some have no influence (the bias of the
-    keys, which softmax cancels), and Adam makes whole steps of their rounding.
+    Now and then the input of a ReLU is within rounding of 0: it opens in one library and not in the other, and the losses part. So a run
+    that parts is followed by another from new weights, up to eight. Every run agrees in its first loss. Single weights
+    are not compared: some have no influence (the bias of the keys, which softmax cancels), and Adam makes whole steps of their rounding.
     """
     given = batches(np.float32)
     apart = []
