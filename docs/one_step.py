@@ -1,7 +1,7 @@
 """The experiment that fails: denoise in one step, then generate. `python docs/one_step.py` writes docs/figures/one-step-*.png.
 
 The same U-Net is trained twice, equally long: once to remove noise from half-noised garments, which it learns well, and once for all
-amounts of noise, as a diffusion model. Then both get noise alone. About eight minutes on two cores; docs/one-step.md tells the story.
+amounts of noise, as a diffusion model. Then both get noise alone. About nine minutes on two cores; docs/one-step.md tells the story.
 """
 
 from __future__ import annotations

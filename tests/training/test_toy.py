@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from minidiff import optim
 from minidiff.autograd import check_gradients, no_grad
 from minidiff.diffusion import DDIM, Gaussian, make_schedule, sample, timesteps
 from minidiff.models import MLP
@@ -33,6 +34,31 @@ def test_training_approaches_the_perfect_model():
     with no_grad():
         x = sample(network, SCHEDULE, Generator(3).standard_normal((500, 2)), timesteps(1000, 30), DDIM, prediction_type=PREDICTION_TYPE)
     assert np.abs(x.mean(axis=0) - mean).max() < 0.15 and np.abs(x.std(axis=0) - std).max() < 0.15
+
+
+def test_the_weights_are_the_mean_of_those_of_the_last_steps(monkeypatch):
+    """Of ten steps the last four: kept here after every step, and averaged at once."""
+    kept = []
+
+    class Watched(optim.Adam):
+        def step(self, closure=None):
+            super().step(closure)
+            kept.append([p.numpy().copy() for p in self.param_groups[0]["params"]])
+
+    monkeypatch.setattr(optim, "Adam", Watched)
+    network = train_toy(lambda count, g: g.standard_normal((count, 2), "float64"), SCHEDULE, generator=Generator(4), steps=10)
+    assert len(kept) == 10
+    for i, p in enumerate(network.parameters()):
+        np.testing.assert_allclose(p.numpy(), np.mean([weights[i] for weights in kept[6:]], axis=0), atol=1e-7)
+
+
+def test_the_waves_of_the_network_have_their_periods():
+    """Blind to the coordinates themselves, it sees a point and one 4 away as the same, but not one 2 away."""
+    mlp = MLP(2, width=16, generator=Generator(0)).to(dtype="float64")
+    mlp.hidden[0].weight.data[:, :2] = 0
+    x = Generator(1).standard_normal((5, 2), "float64")
+    np.testing.assert_allclose(mlp(x + 4, 3).numpy(), mlp(x, 3).numpy(), atol=1e-12)
+    assert np.abs(mlp(x + 2, 3).numpy() - mlp(x, 3).numpy()).min(axis=0).max() > 1e-4
 
 
 def test_the_same_generator_gives_the_same_network():
