@@ -62,7 +62,8 @@ def weights_between(from_type: str, to_type: str, alpha: Any, sigma: Any) -> tup
 
 
 def _check_not_zero(x: Any, message: str) -> None:
-    if isinstance(x, (int, float, np.generic, np.ndarray)) and not np.all(x):
+    zero = x == 0 if isinstance(x, (int, float)) else isinstance(x, (np.generic, np.ndarray)) and not np.all(x)
+    if zero:
         raise ValueError(f"weights_between: {message}")
 
 

@@ -102,7 +102,7 @@ def posterior_weights(s: Level, t: Level, h: Any, eta: float = 1.0) -> tuple[Any
     where 1 - f r is written as (1 - f^2 r^2) / (1 + f r), so that no difference of two close numbers is taken.
     Levels of numbers or of host arrays. Raises ValueError for an h below 0.
     """
-    if not np.all(np.greater_equal(h, 0)):
+    if not np.greater_equal(h, 0).all():
         raise ValueError(f"posterior_weights: expected a step h >= 0, from more noise to less, got {h}")
     f, kappa = np.exp(-h), -np.expm1(-2 * h)
     r = np.sqrt((1 - eta) * (1 + eta) + (eta * f) ** 2)

@@ -166,8 +166,16 @@ class Schedule(Process):
         with np.errstate(divide="ignore", over="ignore"):
             return np.where(t == nearest, table[nearest], between(t))
 
+    @cached_property
+    def _times(self) -> np.ndarray:
+        return _frozen(np.arange(float(len(self.betas))))
+
+    @cached_property
+    def _finite_log_snrs(self) -> np.ndarray:
+        return _frozen(np.nan_to_num(self.log_snrs))
+
     def _log_snr_between(self, t: np.ndarray) -> np.ndarray:
-        line = np.interp(t, np.arange(len(self.betas)), np.nan_to_num(self.log_snrs))
+        line = np.interp(t, self._times, self._finite_log_snrs)
         if self.alphas[-1] > 0:
             return line
         alpha, sigma_squared = self._last_fall(t)
@@ -184,8 +192,8 @@ class Schedule(Process):
 
     def time_of(self, log_snr: Any) -> Any:
         """The real time with this log-SNR; outside the schedule, its first or last time."""
-        log_snr, table = np.asarray(log_snr, dtype=np.float64), np.nan_to_num(self.log_snrs)
-        line = np.interp(-log_snr, -table, np.arange(len(table)))
+        log_snr = np.asarray(log_snr, dtype=np.float64)
+        line = np.interp(-log_snr, -self._finite_log_snrs, self._times)
         if self.alphas[-1] > 0:
             return line
         abar, lost = self.alphas_cumprod_prev[-1], self.one_minus_alphas_cumprod_prev[-1]

@@ -28,6 +28,7 @@ from minidiff.diffusion import (
     Plan,
     Row,
     StraightLine,
+    arrays,
     make_schedule,
     path,
     predict_noise_from_start,
@@ -328,7 +329,7 @@ def test_pieces_give_the_bits_of_whole_arrays(monkeypatch, sampler, prediction_t
     options = dict(noise=noise, prediction_type=prediction_type, clip_denoised=clip_denoised)
     whole = sample(model, schedule, x, times, sampler, **options)
     calls = []
-    monkeypatch.setattr(pieces, "BLOCK", 16)
+    monkeypatch.setattr(arrays, "BLOCK", 16)
     counted = pieces.add_up
     monkeypatch.setattr(pieces, "add_up", lambda *arguments: calls.append(1) or counted(*arguments))
     np.testing.assert_array_equal(sample(model, schedule, x, times, sampler, **options), whole)
@@ -342,7 +343,7 @@ def test_one_pass_is_the_formula(size, block, factors, wanted):
     rng = np.random.default_rng()
     x, answer, earlier = rng.standard_normal((3, size))
     spare = [np.full(size, np.nan)]
-    before, pieces.BLOCK = pieces.BLOCK, min(block, size - 1) or 1
+    before, arrays.BLOCK = arrays.BLOCK, min(block, size - 1) or 1
     try:
         if size == 1:
             return
@@ -350,7 +351,7 @@ def test_one_pass_is_the_formula(size, block, factors, wanted):
         readings = [pieces.Reading(0.5, -1.5, True), pieces.Reading(0.3, 0.7)]
         prediction, total = pieces.read_and_combine("here", readings, x, answer, terms, wanted, spare)
     finally:
-        pieces.BLOCK = before
+        arrays.BLOCK = before
     expected = 0.3 * x + 0.7 * (0.5 * x - 1.5 * answer).clip(-1, 1)
     np.testing.assert_allclose(total, factors[0] * x + factors[1] * expected + factors[2] * earlier, rtol=1e-13, atol=1e-13)
     if wanted:
@@ -360,7 +361,7 @@ def test_one_pass_is_the_formula(size, block, factors, wanted):
 
 def test_large_walks_write_into_nothing_of_the_caller(monkeypatch):
     """x, the noise and the model's own buffer are read-only or checked; a model may answer with one buffer again and again."""
-    monkeypatch.setattr(pieces, "BLOCK", 16)
+    monkeypatch.setattr(arrays, "BLOCK", 16)
     schedule, times, rng = make_schedule("linear", 50), [40, 30, 20, 10, 5], np.random.default_rng()
     for sampler in FAMILIES:
         x, *noise = rng.standard_normal((1 + sampler.plan(path(schedule, times)).draws, 7, 11))
@@ -379,7 +380,7 @@ def test_large_walks_write_into_nothing_of_the_caller(monkeypatch):
 
 def test_nan_in_any_piece_is_named_with_its_step(monkeypatch):
     """The last element of the last piece, in a walk in pieces."""
-    monkeypatch.setattr(pieces, "BLOCK", 16)
+    monkeypatch.setattr(arrays, "BLOCK", 16)
 
     def model(x, t):
         out = 0.1 * x

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -139,6 +140,7 @@ def exact_step(t: Level, s: Level, h: float, predicts: str, g: float = 0.0) -> E
     return ExactStep(ratio, -ratio * t.sigma, noise, h + g, falls=True)
 
 
+@lru_cache(maxsize=4096)  # a walk asks for the same integral several times, and the next walk for all of them again
 def moment(z: float, n: int, m: int = 0) -> float:
     """The integral over 0 <= tau <= 1 of z exp(-z (1 - tau)) tau^n (1 - tau)^m, for z >= 0, inf too.
 

@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidiff.backend import parallel, scratch
-from minidiff.diffusion.arrays import BLOCK, add_up, all_finite
+from minidiff.diffusion import arrays
+from minidiff.diffusion.arrays import add_up, all_finite, fits
 
 NEWEST = object()
 """Stands for the newest prediction in a list of terms, before it is known."""
-
-THREADED = 32
-"""From so many pieces on threads share them; fewer are done before the threads have begun."""
-
 
 class Reading(NamedTuple):
     """A way to read an answer: a * x + b * answer, clipped to [-1, 1] or not."""
@@ -28,13 +25,6 @@ class Reading(NamedTuple):
     a: float
     b: float
     clip: bool = False
-
-
-def fits(*arrays: Any) -> bool:
-    """Whether these arrays are worth the pieces: large, and all laid out in the same way."""
-    first = arrays[0]
-    return type(first) is np.ndarray and first.size > BLOCK and first.dtype in (np.float32, np.float64) and all(
-        type(x) is np.ndarray and x.flags.c_contiguous and x.shape == first.shape and x.dtype == first.dtype for x in arrays)
 
 
 def check_finite(where: str, output: Any) -> None:
@@ -52,7 +42,7 @@ def read_and_combine(
     at: the x that the model was asked about. prediction: the readings of its answer, one after the other. spare: arrays to write the
     prediction to. All arrays belong together, see `fits`. Raises as `check_finite`.
     """
-    total, kept = np.empty_like(at), None
+    total, kept, size = np.empty_like(at), None, arrays.BLOCK
     if wanted:
         kept = spare.pop() if spare and fits(at, spare[-1]) else np.empty_like(at)
     readings = [reading for reading in readings if reading != (0.0, 1.0, False)]
@@ -60,9 +50,9 @@ def read_and_combine(
     flat_at, flat_answer, flat_total, flat_kept = (None if x is None else x.reshape(-1) for x in (at, answer, total, kept))
 
     def one_piece(i: int) -> None:
-        piece = slice(i * BLOCK, (i + 1) * BLOCK)
+        piece = slice(i * size, (i + 1) * size)
         prediction = flat_answer[piece]
-        one, other, scaled = scratch("read_and_combine", (3, BLOCK), at.dtype)[:, :prediction.size]
+        one, other, scaled = scratch("read_and_combine", (3, size), at.dtype)[:, :prediction.size]
         check_finite(where, prediction)
         for a, b, clip in readings:
             prediction = add_up(((a, flat_at[piece]), (b, prediction)), one, scaled)
@@ -73,10 +63,5 @@ def read_and_combine(
             flat_kept[piece] = prediction
         add_up([(c, prediction if x is NEWEST else x[piece]) for c, x in terms], flat_total[piece], scaled)
 
-    count = -(-at.size // BLOCK)
-    if count >= THREADED:
-        parallel(one_piece, count)
-    else:
-        for i in range(count):
-            one_piece(i)
+    parallel(one_piece, -(-at.size // size))
     return kept, total

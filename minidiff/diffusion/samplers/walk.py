@@ -13,12 +13,12 @@ from functools import partial
 from typing import Any
 
 from minidiff.backend import to_array
-from minidiff.diffusion.arrays import apply, check_alike, check_batch, combine, fresh_noise, is_tensor
+from minidiff.diffusion.arrays import apply, check_alike, check_batch, combine, fits, fresh_noise, is_tensor
 from minidiff.diffusion.lookup import model_times
 from minidiff.diffusion.parameterization import check_prediction_type, weights_of_noise, weights_of_start
 from minidiff.diffusion.process import Level, Process, path
 from minidiff.diffusion.samplers.ancestral import DDPM
-from minidiff.diffusion.samplers.pieces import NEWEST, Reading, check_finite, fits, read_and_combine
+from minidiff.diffusion.samplers.pieces import NEWEST, Reading, check_finite, read_and_combine
 from minidiff.diffusion.samplers.plan import Move, Plan, Row, Sampler, plan_of
 from minidiff.diffusion.variance import learned_log_variance, split_learned
 
