@@ -324,8 +324,10 @@ class Schedule(Process):
         OpenAI's convention, -9.82 at t = 0 for the schedule of Ho et al.; diffusers clips at log 1e-20 = -46.05
         instead. A schedule of a single step has no t = 1 and takes log beta_0.
         """
-        after_first = self.posterior_variance[1:]
-        return np.log(np.append(after_first[:1] if len(after_first) else self.betas[:1], after_first))
+        kept, lost = self.alphas * self.one_minus_alphas_cumprod_prev, self.alphas_cumprod_prev * self.betas
+        logs = _log(self.posterior_variance, (kept + lost) / self.one_minus_alphas_cumprod)  # 1 - beta~_t, a sum of positive numbers
+        logs[0] = logs[1] if len(logs) > 1 else np.log(self.betas[0])
+        return logs
 
     @_table
     def posterior_mean_coef1(self) -> np.ndarray:

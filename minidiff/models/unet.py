@@ -106,6 +106,8 @@ class UNetConfig:
             raise ValueError(f"UNetConfig: attention_levels {self.attention_levels}; the levels are 0 to {levels - 1}")
         if self.block == "conv" and (self.attention_levels or self.conditioning != "multiply_add"):
             raise ValueError("UNetConfig: conv blocks have no attention and know of time only by conditioning='multiply_add'")
+        if self.block == "resnet" and self.conditioning == "multiply_add":
+            raise ValueError("UNetConfig: resnet blocks are told the time inside; conditioning is 'add' or 'scale_shift'")
         halvings = levels if self.skips == "stage" else levels - 1
         if self.patch_size < 1 or self.sample_size % (self.patch_size * 2 ** halvings):
             raise ValueError(f"UNetConfig: sample_size {self.sample_size} cannot be cut into patches of {self.patch_size} and "

@@ -56,6 +56,7 @@ def check_tables(schedule, alphas=None, abars=None):
         "posterior_mean_coef1": of_start,
         "posterior_mean_coef2": of_x_t,
         "posterior_variance": variances,
+        "posterior_log_variance_clipped": [log(v) for v in ([*variances[1:2], *variances[1:]] if len(variances) > 1 else [1 - alphas[0]])],
     }
     for name, values in exact.items():
         assert ulps(getattr(schedule, name), values) <= 4, name

@@ -105,6 +105,7 @@ def test_configurations_survive_json():
     ({"patch_size": 3}, "sample_size 8 cannot be cut into patches of 3"),
     ({"layers_per_block": 0}, "at least one"),
     ({"block": "conv"}, "conv blocks have no attention"),
+    ({"conditioning": "multiply_add"}, "resnet blocks are told the time inside"),
 ])
 def test_configurations_that_do_not_fit_together_are_refused(changes, message):
     """By name, when they are made."""
