@@ -4,10 +4,11 @@ Only errors that bad input or the outer world can cause are caught; a defect of 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from . import bench, compare_samplers, data, demo, info, sample, toy, train
+from . import bench, compare_samplers, data, demo, info, sample, toy, train, verify
 
 COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and run(arguments) -> exit status
     "demo": demo,
@@ -18,6 +19,7 @@ COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and r
     "data": data,
     "info": info,
     "bench": bench,
+    "verify": verify,
 }
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -52,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("minidiff: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever reads the output has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         if not isinstance(error, _expected()):
             raise

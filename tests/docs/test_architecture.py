@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minidiff"
 ROOMS = ("backend", "random", "autograd", "functional", "kernels", "nn", "optim", "diffusion", "models", "data", "training", "report",
-         "bench", "cli")
+         "bench", "verify", "cli")
 FORBIDDEN = {("diffusion", "nn"), ("diffusion", "models"), ("diffusion", "functional"), ("data", "models"),
              ("data", "nn"), ("data", "diffusion")}
 OUTSIDE = {"__init__", "__main__", "version"}      # the doors, and the number that everybody may read

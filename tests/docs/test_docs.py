@@ -235,7 +235,8 @@ def test_commands_named_in_the_prose_exist(page):
     for command in known.values():
         parser = argparse.ArgumentParser(description="")
         command.add_arguments(parser)
-        options |= set(parser._option_string_actions)
+        nested = [each for action in parser._actions if isinstance(action, argparse._SubParsersAction) for each in action.choices.values()]
+        options |= {option for each in (parser, *nested) for option in each._option_string_actions}
     assert set(re.findall(r"`(--[\w-]+)", text)) <= options
 
 
