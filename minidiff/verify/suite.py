@@ -167,15 +167,17 @@ class Suite:
 def load_suite(folder: str | os.PathLike[str] | None = None) -> Suite:
     """The suite in a folder: one with a manifest.json, or one that has it in v1/.
 
-    folder: None looks at the environment variable MINIDIFF_REFERENCE, then beside the package, where a checkout has it.
+    folder: None looks at the environment variable MINIDIFF_REFERENCE, else beside the package, where a checkout has it, and then in the
+    current folder, for who works in a checkout with an installed package.
     Raises SuiteError if there is none, if the manifest is damaged or of another version.
     """
-    beside = Path(__file__).parents[2] / "reference"
-    root = Path(folder or os.environ.get("MINIDIFF_REFERENCE") or beside)
-    path = next((p for p in (root / "manifest.json", root / f"v{VERSION}" / "manifest.json") if p.is_file()), None)
+    told = folder or os.environ.get("MINIDIFF_REFERENCE")
+    roots = [Path(told)] if told else [Path(__file__).parents[2] / "reference", Path("reference").absolute()]
+    path = next((p for root in roots for p in (root / "manifest.json", root / f"v{VERSION}" / "manifest.json") if p.is_file()), None)
     if path is None:
+        places = " or ".join(map(str, dict.fromkeys(roots)))
         raise SuiteError(
-            f"no reference suite in {root}: expected manifest.json or v{VERSION}/manifest.json there; the suite is not part of the "
+            f"no reference suite in {places}: expected manifest.json or v{VERSION}/manifest.json there; the suite is not part of the "
             "installed package: unpack its archive, or clone the repository, and give the folder with --reference or MINIDIFF_REFERENCE")
     try:
         data = path.read_bytes()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tiny_suite import Right, right, write_manifest, write_suite
 
-from minidiff.verify import Functions, Unsupported, distance, implementation_at, judge, load_suite, verify
+import minidiff.verify.suite as suite_module
+from minidiff.verify import Functions, SuiteError, Unsupported, distance, implementation_at, judge, load_suite, verify
 from minidiff.verify.suite import description
 
 
@@ -222,3 +223,17 @@ def test_importing_it_costs_nothing():
             "import minidiff.verify\nprint(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))")
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert result.stdout.split() == ["minidiff"], result.stdout + result.stderr
+
+
+def test_the_suite_is_found_in_the_current_folder(tmp_path, monkeypatch):
+    """With an installed package, which has none beside it; the environment and an argument come first."""
+    monkeypatch.setattr(suite_module, "__file__", str(tmp_path / "site-packages" / "minidiff" / "verify" / "suite.py"))
+    monkeypatch.delenv("MINIDIFF_REFERENCE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SuiteError, match=r"site-packages.reference or .*reference: expected manifest\.json"):
+        load_suite()
+    (tmp_path / "reference" / "v1").mkdir(parents=True)
+    write_suite(tmp_path / "reference" / "v1")
+    assert len(load_suite()) == 4
+    with pytest.raises(SuiteError, match="no reference suite in elsewhere"):
+        load_suite("elsewhere")
