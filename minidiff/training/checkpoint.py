@@ -59,8 +59,10 @@ def write_checkpoint(path: str | os.PathLike, checkpoint: Checkpoint) -> None:
     _check_finite(f"{path}: not saved, the old checkpoint stays", checkpoint.tensors)
     about = {"format_version": FORMAT_VERSION, "step": checkpoint.step, "generators": dict(checkpoint.generators),
              "config": dict(checkpoint.config)}
+    # safetensors writes the memory as it lies, whatever its strides: a transposed array would come back scrambled
+    tensors = {name: np.asarray(array, order="C") for name, array in checkpoint.tensors.items()}
     # One key, because safetensors writes several in an order that changes from run to run
-    content = save(dict(checkpoint.tensors), metadata={"minidiff": json.dumps(about)})
+    content = save(tensors, metadata={"minidiff": json.dumps(about)})
     try:
         replace_file(path, content)
     except OSError as error:

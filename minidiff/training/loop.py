@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from minidiff import backend
 from minidiff.training.checkpoint import CheckpointError, write_checkpoint
+from minidiff.training.learner import Learner
 from minidiff.training.run import Run
-from minidiff.training.trainer import Trainer
 
 RECENT = 100  # steps over which the loss that is shown is averaged
 
@@ -70,7 +70,8 @@ class Bar:
     """A progress bar on stderr with loss, images per second and time left: `train(run, trainer, progress=Bar())`."""
 
     def __init__(self) -> None:
-        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar}| {desc}", file=sys.stderr, dynamic_ncols=True)
+        # The delay keeps it from showing before the first step: an error that `train` raises at its door stands alone
+        self._bar = tqdm(total=1.0, bar_format="{percentage:3.0f}%|{bar}| {desc}", file=sys.stderr, dynamic_ncols=True, delay=1e-3)
 
     def __call__(self, progress: Progress) -> None:
         of = "" if progress.total_steps is None else f"/{progress.total_steps}"
@@ -87,7 +88,7 @@ class Bar:
 
 
 def train(
-    run: Run, trainer: Trainer, *, steps: int | None = None, epochs: float | None = None, minutes: float | None = None,
+    run: Run, trainer: Learner, *, steps: int | None = None, epochs: float | None = None, minutes: float | None = None,
     progress: Callable[[Progress], None] | None = None, checkpoint_steps: int | None = None, checkpoint_seconds: float = 60.0,
     log_every: int = 10,
 ) -> Summary:
@@ -133,7 +134,7 @@ def train(
     return session.summary(interrupted=asked.is_set() and trainer.step_count < last_step)
 
 
-def _last_step(trainer: Trainer, steps: int | None, epochs: float | None, minutes: float | None) -> float:
+def _last_step(trainer: Learner, steps: int | None, epochs: float | None, minutes: float | None) -> float:
     """The step after which to stop: infinity if the clock decides."""
     given = {name: limit for name, limit in {"steps": steps, "epochs": epochs, "minutes": minutes}.items() if limit is not None}
     if len(given) > 1:
@@ -152,7 +153,7 @@ def _last_step(trainer: Trainer, steps: int | None, epochs: float | None, minute
     return trainer.config.total_steps
 
 
-def _check_learning_rate(trainer: Trainer, last_step: float) -> None:
+def _check_learning_rate(trainer: Learner, last_step: float) -> None:
     """Refuse steps that would change nothing."""
     c = trainer.config
     if c.lr_schedule != "constant" and last_step > c.total_steps:
@@ -188,7 +189,7 @@ def _ask_to_stop() -> Iterator[threading.Event]:
 class _Session:
     """One call of `train`: what has been computed, what of it is in the log and in the checkpoint, and the clock."""
 
-    def __init__(self, run: Run, trainer: Trainer, last_step: float, limit: float) -> None:
+    def __init__(self, run: Run, trainer: Learner, last_step: float, limit: float) -> None:
         self.run, self.trainer, self.last_step, self.limit = run, trainer, last_step, limit
         self.log: Any = None
         self.first_step = trainer.step_count

@@ -40,6 +40,20 @@ def test_what_is_written_is_read_back(tmp_path, checkpoint):
     assert os.listdir(tmp_path) == ["model.safetensors"]
 
 
+@pytest.mark.parametrize("laid_out", [
+    np.asfortranarray, lambda x: np.repeat(x, 2, axis=1)[:, ::2], lambda x: x[::-1].copy()[::-1], lambda x: x.astype(">f4")],
+    ids=["columns first", "every second", "backwards", "the other byte order"])
+def test_a_tensor_comes_back_as_it_reads_however_it_lies_in_memory(tmp_path, checkpoint, laid_out):
+    """Also a number without axes, which stays one."""
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    array = laid_out(values)
+    assert np.array_equal(array, values) and (not array.flags.c_contiguous or array.dtype.byteorder == ">")
+    path = tmp_path / "model.safetensors"
+    write_checkpoint(path, dataclasses.replace(checkpoint, tensors={"model.x": array, "model.y": np.array(2.5, np.float32)}))
+    back = read_checkpoint(path).tensors
+    assert np.array_equal(back["model.x"], values) and back["model.y"].shape == () and back["model.y"] == 2.5
+
+
 @pytest.mark.parametrize("share", [0.0, 1e-5, 0.02, 0.5, 0.9999])
 def test_a_file_cut_short_is_refused(tmp_path, checkpoint, share):
     """Nowhere does half a checkpoint count as one."""

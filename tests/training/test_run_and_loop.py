@@ -14,7 +14,7 @@ import pytest
 import tiny_runs
 from safetensors.numpy import load_file
 
-from minidiff.training import Bar, CheckpointError, Run, Trainer, TrainingDiverged, read_checkpoint, train
+from minidiff.training import Bar, CheckpointError, Run, Trainer, TrainingDiverged, read_checkpoint, train, write_checkpoint
 
 
 def resume(path):
@@ -332,3 +332,53 @@ def test_a_model_of_another_configuration_is_not_given_back(tmp_path, unbroken):
         other.load_model()
     with pytest.raises(CheckpointError, match="num_train_timesteps: 50, here 60"):
         resume(other.path)
+
+
+# -- exported --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_an_exported_run_draws_like_the_run_and_takes_a_fraction_of_the_room(tmp_path, unbroken, half):
+    """The averaged weights, to float16's rounding if half; the rest of the checkpoint is gone."""
+    exported = unbroken.export(tmp_path / "exported", half=half)
+    assert exported.checkpoint_path.stat().st_size < unbroken.checkpoint_path.stat().st_size / (6 if half else 3)
+    ours, theirs = unbroken.load_model().state_dict(), Run.open(exported.path).load_model().state_dict()
+    for name, array in ours.items():
+        assert theirs[name].dtype == array.dtype
+        np.testing.assert_allclose(theirs[name], array, rtol=2**-11 if half else 0, atol=2**-25 if half else 0)
+
+
+def test_what_an_exported_run_lacks_is_said(tmp_path, unbroken):
+    """It cannot be trained further, and has no raw weights; nor is anything exported over what is there."""
+    exported = unbroken.export(tmp_path / "exported")
+    with pytest.raises(CheckpointError, match="exported: it has the averaged weights only"):
+        exported.restore(tiny_runs.trainer())
+    with pytest.raises(CheckpointError, match="missing"):
+        exported.load_model(ema=False)
+    with pytest.raises(FileExistsError, match="exists already"):
+        unbroken.export(exported.path)
+
+
+def test_weights_too_large_for_float16_are_not_exported_as_such(tmp_path):
+    """70,000 is above its largest number."""
+    trainer = tiny_runs.trainer()
+    run = Run.create(tmp_path / "run", trainer.config)
+    trainer.ema.data[3] = 70000.0
+    write_checkpoint(run.checkpoint_path, trainer.state())
+    with pytest.raises(ValueError, match="70000, more than float16 holds"):
+        run.export(tmp_path / "exported", half=True)
+    assert not (tmp_path / "exported").exists()
+
+
+def test_whatever_else_a_run_needs_is_there_from_its_first_moment_or_no_run_is_there(tmp_path):
+    """`fill` writes into the folder before it gets its name; if it fails, nothing is left."""
+    run = Run.create(tmp_path / "run", tiny_runs.config(), lambda folder: (folder / "words.txt").write_text("red heart"))
+    assert (run.path / "words.txt").read_text() == "red heart"
+
+    def fail(folder):
+        (folder / "half").write_text("")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        Run.create(tmp_path / "other", tiny_runs.config(), fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
