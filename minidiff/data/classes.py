@@ -7,6 +7,7 @@ import numpy as np
 from minidiff.data.errors import DataError
 
 MAX_CLASSES = 100_000
+ONE_CLASS = ("image",)      # of a set that has captions and no labels
 
 
 def numbered_class_names(labels: np.ndarray, path: Path) -> tuple[str, ...]:

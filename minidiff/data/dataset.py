@@ -1,4 +1,4 @@
-"""A labelled set of images in memory, and the map between its bytes and the numbers a network sees.
+"""A labelled set of images in memory, perhaps with captions, and the map between its bytes and the numbers a network sees.
 
 Pixels are uint8 in files and in a `Dataset`, float32 in [-1, 1] for the network. Both directions of that map stand
 here and nowhere else. Stands on NumPy alone; `minidiff.data.source` fills a `Dataset` from files.
@@ -10,18 +10,23 @@ import numpy as np
 
 from minidiff.data.errors import DataError
 
+Captions = tuple[tuple[str, ...], ...]      # of each image, one or more
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with one label each.
+    """Images with one label each, and perhaps captions.
 
     images: uint8 (N, C, H, W), N >= 1. labels: int64 (N,), in [0, len(class_names)). class_names: one name a class.
-    Raises DataError for a wrong dtype, for shapes that do not agree and for a label that has no class name.
+    captions: of each image a tuple of one or more strings; None for a set without (`captions_of` makes some).
+    Raises DataError for a wrong dtype, for shapes that do not agree, for a label that has no class name, for an image without
+    captions and for a caption that says nothing.
     """
 
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
+    captions: Captions | None = None
 
     def __post_init__(self):
         images, labels = self.images, self.labels
@@ -37,23 +42,56 @@ class Dataset:
             first = int(np.argmax(outside))
             raise DataError(f"label {labels[first]} of image {first} is outside [0, {len(self.class_names)}), "
                             f"the range of the {len(self.class_names)} class names")
+        if self.captions is not None:
+            _check_captions(self.captions, len(images))
 
     def __len__(self) -> int:
         return len(self.images)
 
     def floats(self, index) -> np.ndarray:
-        """The chosen images as a network takes them.
-
-            x = pixel / 127.5 - 1                                       Ho et al. 2020, Section 3.3
+        """The chosen images as a network takes them, `to_floats`.
 
         index: whatever NumPy takes for the first axis (a slice, (n,) integers, ...). Returns float32 in [-1, 1],
         (n, C, H, W). Raises IndexError for an image that is not there.
         """
-        return self.images[index].astype(np.float32) / 127.5 - 1
+        return to_floats(self.images[index])
+
+
+def is_caption(value: object) -> bool:
+    """Whether it is a string that says something: with more than blanks, and of whole characters.
+
+    Half a character (a lone surrogate, left where a text was cut) can be written in JSON, but no file and no tokenizer takes it.
+    """
+    return isinstance(value, str) and bool(value.strip()) and value.encode(errors="ignore").decode() == value
+
+
+def _check_captions(captions: object, count: int) -> None:
+    if not isinstance(captions, tuple):
+        raise DataError(f"captions must be a tuple with a tuple of strings for each image, or None, got a {type(captions).__name__}")
+    if len(captions) != count:
+        raise DataError(f"{count} images but captions for {len(captions)}; there must be some for each image")
+    for image, of_image in enumerate(captions):
+        if not isinstance(of_image, tuple) or not of_image:
+            raise DataError(f"the captions of image {image} must be a tuple of at least one string, got {of_image!r:.80}")
+        for caption in of_image:
+            if not is_caption(caption):
+                raise DataError(f"a caption of image {image} must be a string that is not empty, got {caption!r:.80}")
+
+
+def to_floats(pixels: np.ndarray) -> np.ndarray:
+    """Pixels as a network takes them.
+
+        x = pixel / 127.5 - 1                                           Ho et al. 2020, Section 3.3
+
+    pixels: uint8, any shape. Returns float32 in [-1, 1], the same shape. Raises ValueError for another dtype.
+    """
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"to_floats: expected pixels as uint8, 0 to 255, got {pixels.dtype} of shape {pixels.shape}")
+    return pixels.astype(np.float32) / 127.5 - 1
 
 
 def to_uint8(x: np.ndarray) -> np.ndarray:
-    """Float images as pixels, the inverse of `Dataset.floats`; values outside [-1, 1] are clipped.
+    """Float images as pixels, the inverse of `to_floats`; values outside [-1, 1] are clipped.
 
         pixel = round((clip(x, -1, 1) + 1) * 127.5)
 

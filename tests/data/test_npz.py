@@ -78,6 +78,67 @@ def test_wrong_arrays_are_refused(named, message, tmp_path):
     assert str(path) in str(caught.value)
 
 
+LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\0"), min_size=1).filter(str.strip)
+
+
+@given(captions=st.lists(st.lists(LINES, min_size=1, max_size=3), min_size=1, max_size=4), labelled=st.booleans())
+def test_captions_come_back_a_tuple_an_image(captions, labelled):
+    """Any text without line ends, several an image; with labels both, without them one class."""
+    images, labels = np.zeros((len(captions), 2, 2), np.uint8), np.arange(len(captions))
+    with tempfile.TemporaryDirectory() as folder:
+        lines = ["\n".join(of_image) for of_image in captions]
+        dataset = load(save(folder, images=images, captions=lines, **({"labels": labels} if labelled else {})))
+    assert dataset.captions == tuple(map(tuple, captions))
+    assert dataset.labels.tolist() == (labels if labelled else 0 * labels).tolist()
+    assert dataset.class_names == (tuple(map(str, labels)) if labelled else ("image",))
+
+
+def test_each_split_has_its_captions(tmp_path):
+    """With labels, with names of classes, and with neither."""
+    captions = {"train_images": GREY, "train_captions": ["a", "b"], "test_images": GREY[:1], "test_captions": ["c\nd"]}
+    labels = {"train_labels": [1, 0], "test_labels": [2]}
+    for named, labels_of_train, class_names in (
+        (captions, [0, 0], ("image",)),
+        (captions | labels, [1, 0], ("0", "1", "2")),
+        (captions | labels | {"class_names": ["x", "y", "z"]}, [1, 0], ("x", "y", "z")),
+    ):
+        path = save(tmp_path, **named)
+        train, test = load(path), load(path, split="test")
+        assert train.captions == (("a",), ("b",)) and test.captions == (("c", "d"),)
+        assert train.labels.tolist() == labels_of_train and train.class_names == test.class_names == class_names
+    assert load(save(tmp_path, images=GREY, labels=[0, 1])).captions is None
+
+
+@pytest.mark.parametrize(("named", "message"), [
+    ({"images": GREY, "captions": ["a"]}, "2 images but captions for 1"),
+    ({"images": GREY, "captions": ["a", ""]}, "a caption of image 1 must be a string that is not empty, got ''"),
+    ({"images": GREY, "captions": ["a\n", "b"]}, "a caption of image 0 must be a string that is not empty"),
+    ({"images": GREY, "captions": ["a", " \t"]}, r"a caption of image 1 must be .* got ' \\t'"),
+    ({"images": GREY, "captions": ["a", "\ud83d"]}, r"a caption of image 1 must be .* got '\\ud83d'"),
+    ({"images": GREY, "captions": [1, 2]}, r"captions must be strings \(N,\), got int64 \(2,\)"),
+    ({"images": GREY, "captions": [b"a", b"b"]}, r"captions must be strings \(N,\), got \|S1 \(2,\)"),
+    ({"images": GREY, "captions": [["a", "b"], ["c", "d"]]}, r"captions must be strings \(N,\), got <U1 \(2, 2\)"),
+    ({"images": GREY, "captions": np.array([1114112, 97], np.uint32).view("<U1")}, "captions cannot be read"),
+    ({"images": GREY, "captions": np.array(["a", "b"], object)}, "array captions cannot be read .*allow_pickle=False"),
+    ({"captions": ["a", "b"]}, "no array images; there are captions"),
+    ({"images": GREY, "captions": ["a", "b"], "class_names": ["x"]}, "no array labels; there are .* in the place of labels"),
+    ({"images": GREY, "captions": ["a", "b"], "labels": [0]}, "2 images but 1 labels"),
+    ({"images": GREY, "train_captions": ["a", "b"]}, "no array train_images"),
+    ({"train_images": GREY, "train_labels": [0, 1], "captions": ["a", "b"]}, "captions must be there for each array of images or for none"),
+    ({"train_images": GREY, "train_captions": ["a", "b"], "test_images": GREY, "test_labels": [0, 1]}, "for each array of images or"),
+    ({"train_images": GREY, "train_labels": [0, 1], "test_images": GREY, "test_captions": ["a", "b"]}, "for each array of images or"),
+    ({"train_images": GREY, "train_captions": ["a", "b"], "test_images": GREY, "test_captions": ["a", "b"], "test_labels": [0, 1]},
+     "no array train_labels"),
+])
+def test_wrong_captions_are_refused(named, message, tmp_path):
+    """Each message names the file."""
+    path = tmp_path / "set.npz"
+    np.savez(path, **named)
+    with pytest.raises(DataError, match=message) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
 def test_without_test_arrays_there_is_no_test_split(tmp_path):
     """images and labels alone are a training set."""
     path = save(tmp_path, images=GREY, labels=np.array([0, 1]))

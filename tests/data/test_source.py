@@ -4,7 +4,7 @@ import pytest
 
 from minidiff.data import load
 
-FORMS = ("fashion-mnist-mini", "folder of IDX files", "one sub-folder for each class", ".npz file")
+FORMS = ("fashion-mnist-mini or emoji", "folder of IDX files", "one sub-folder for each class", "metadata.jsonl", ".npz file")
 
 
 @pytest.mark.parametrize(("name", "kind"), [("nowhere", FileNotFoundError), ("notes.txt", ValueError)])
