@@ -17,9 +17,11 @@ def torch_unet(config: UNetConfig) -> nn.Module:
     """The PyTorch twin of `UNet(config)`, called as model(x, t, labels): tensors (N, C, H, W), (N,) and (N,) integers.
 
     Offered for the families of the two presets: resnet blocks with skips from every block (any attention, time by "add" or
-    "scale_shift"), and conv blocks with skips from every stage. Raises ValueError for another mixture.
+    "scale_shift"), and conv blocks with skips from every stage, told classes or nothing. Raises ValueError for another mixture.
     """
     c = config
+    if c.context_features is not None or c.cross_attention_dim is not None:
+        raise ValueError("torch_unet: only networks with classes or without any condition have a twin")
     family = (c.block, c.downsample, c.upsample, c.skips, c.middle, c.activation)
     if family == ("resnet", "conv", "nearest", "block", "resnet", "silu"):
         return TorchDDPM(c)

@@ -12,8 +12,9 @@ from .door import must_be_real
 from .elementwise import erf, exp, gt, sigmoid, tanh, where
 from .precision import narrow, wide
 from .reduction import axes, sum
+from .shape import axis_of, chunk
 
-__all__ = ["gelu", "leaky_relu", "log_softmax", "logsigmoid", "quick_gelu", "relu", "silu", "softmax", "softplus"]
+__all__ = ["geglu", "gelu", "leaky_relu", "log_softmax", "logsigmoid", "quick_gelu", "relu", "silu", "softmax", "softplus"]
 
 
 def _relu(xp, input):
@@ -78,6 +79,20 @@ def quick_gelu(input):
     """
     must_be_real("quick_gelu", input=input)
     return input * sigmoid(1.702 * input)
+
+
+def geglu(input, dim: int = -1):
+    """y = u gelu(v), u the first and v the second half of the input along `dim`                     Shazeer 2020, Eq. 5
+
+    The halves stand as in diffusers; the paper's gate is the first factor. Shapes: (..., 2 C, ...) -> (..., C, ...).
+    Raises ValueError for an odd number of elements along `dim`, IndexError for a wrong dim, TypeError unless the input is floating point.
+    """
+    must_be_real("geglu", input=input)
+    count = input.shape[axis_of(dim, len(input.shape), "geglu")]
+    if count % 2:
+        raise ValueError(f"geglu: {count} elements along dim={dim} cannot be halved (input shape {tuple(input.shape)})")
+    values, gates = chunk(input, 2, dim)
+    return values * gelu(gates)
 
 
 log1pexp = operation(lambda xp, input: xp.logaddexp(input, xp.zeros_like(input)), "y = log(1 + exp(x)), safe at any size. Any shape.",

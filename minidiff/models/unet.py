@@ -1,7 +1,8 @@
 """The U-Net: what a diffusion model learns with.
 
 One skeleton: an image goes down through stages of falling resolution, through a middle, and up again; on the way up each
-stage also sees what its counterpart on the way down saw (a skip connection). `UNetConfig` chooses the parts, which are in `blocks.py`.
+stage also sees what its counterpart on the way down saw (a skip connection). `UNetConfig` chooses the parts, which are in `blocks.py` and
+`transformer.py`, and what the network is told to draw, which is read by `context.py`.
 Two presets show the range: `ddpm` (residual blocks and self-attention; it is diffusers' `UNet2DModel`, parameter names
 included) and `course` (plain convolution blocks, rearrange pooling, transposed convolutions, a dense bottleneck; the U-Net of
 NVIDIA's course "Generative AI with Diffusion Models").
@@ -28,8 +29,11 @@ from .blocks import (
     RearrangePool,
     ResidualConvBlock,
     ResnetBlock,
+    ResnetMiddle,
     TimestepEmbedding,
 )
+from .context import check_conditions, read_context
+from .transformer import SpatialTransformer
 
 _CHOICES = {
     "block": ("resnet", "conv"),
@@ -40,6 +44,7 @@ _CHOICES = {
     "skips": ("block", "stage"),
     "middle": ("resnet", "dense"),
 }
+_LATER = ("context_features", "cross_attention_dim")  # settings that the first files of configurations do not have
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,14 @@ class UNetConfig:
     sample_size: height and width of the images. in_channels, out_channels: their channels.
     patch_size: p x p pixels become p^2 channels at the entrance and pixels again at the exit, so that the network works at 1/p of the
     resolution (Luhman & Luhman 2022, "Improving Diffusion Model Efficiency Through Patching").
-    num_classes: how many classes it can be told to draw (label num_classes means "none"); None for a model without classes.
+    num_classes, context_features, cross_attention_dim: what it can be told to draw; at most one of the three, None for the others. One of
+    num_classes classes (label num_classes means "none"); a vector of context_features numbers, such as an embedding of CLIP (zeros mean
+    "none"); the tokens of a text, each of cross_attention_dim numbers (needs resnet blocks and an attention). See `context`.
     block_out_channels: channels at each level; the resolution halves from level to level. layers_per_block: blocks a level.
-    block: "resnet" or "conv". conditioning: how time and class enter: "add" or "scale_shift" inside resnet blocks;
-    "multiply_add" multiplies the class's and adds the time's embedding before each stage of the way up.
-    attention_levels: levels with self-attention (needs resnet blocks). attention_head_dim: size of a head.
+    block: "resnet" or "conv". conditioning: how time, class and vector enter: "add" or "scale_shift" inside resnet
+    blocks; "multiply_add" multiplies the class's or the vector's and adds the time's embedding before each stage of the way up.
+    attention_levels: levels with self-attention (needs resnet blocks); with cross_attention_dim all attention is that of
+    `SpatialTransformer`. attention_head_dim: size of a head (diffusers' `UNet2DConditionModel` calls the number of heads by this name).
     downsample: "conv" (stride 2) or "rearrange" (2x2 patches to channels). upsample: "nearest" (then a convolution) or "transposed".
     skips: what the way up sees: the result of every "block", or of every "stage". middle: "resnet" (with attention between two
     blocks, if middle_attention) or "dense" (through one vector of hidden_features; needs sample_size).
@@ -66,6 +74,8 @@ class UNetConfig:
     out_channels: int = 1
     patch_size: int = 1
     num_classes: int | None = None
+    context_features: int | None = None
+    cross_attention_dim: int | None = None
     block_out_channels: tuple[int, ...] = (32, 64, 128)
     layers_per_block: int = 2
     up_layers_per_block: int | None = None
@@ -99,6 +109,8 @@ class UNetConfig:
         levels = len(self.block_out_channels)
         if levels < 1 or self.layers_per_block < 1:
             raise ValueError("UNetConfig: block_out_channels and layers_per_block need at least one level and one layer")
+        if self.norm_num_groups < 1:
+            raise ValueError(f"UNetConfig: norm_num_groups={self.norm_num_groups}; expected at least 1")
         wrong = [c for c in self.block_out_channels if c % self.norm_num_groups]
         if wrong:
             raise ValueError(f"UNetConfig: norm_num_groups={self.norm_num_groups} does not divide the channels {wrong}")
@@ -108,6 +120,7 @@ class UNetConfig:
             raise ValueError("UNetConfig: conv blocks have no attention and know of time only by conditioning='multiply_add'")
         if self.block == "resnet" and self.conditioning == "multiply_add":
             raise ValueError("UNetConfig: resnet blocks are told the time inside; conditioning is 'add' or 'scale_shift'")
+        check_conditions(self)
         halvings = levels if self.skips == "stage" else levels - 1
         if self.patch_size < 1 or self.sample_size % (self.patch_size * 2 ** halvings):
             raise ValueError(f"UNetConfig: sample_size {self.sample_size} cannot be cut into patches of {self.patch_size} and "
@@ -121,12 +134,12 @@ class UNetConfig:
         return self.num_classes
 
     def to_json(self) -> dict[str, Any]:
-        """The settings as a dictionary of JSON values."""
-        return asdict(self)
+        """The settings as a dictionary of JSON values. Later ones (`_LATER`) only where they are set: a network's old files stay equal."""
+        return {name: value for name, value in asdict(self).items() if name not in _LATER or value is not None}
 
 
 class _Down(nn.Module):
-    """A stage of the way down: blocks, then half the resolution."""
+    """A stage of the way down: blocks, then half the resolution. tokens, here and below: those of a text, if the attentions read one."""
 
     def __init__(self, blocks: Any, attentions: Any, downsampler: nn.Module | None, keep_blocks: bool) -> None:
         self.resnets = nn.ModuleList(blocks)
@@ -134,13 +147,13 @@ class _Down(nn.Module):
         self.downsamplers = nn.ModuleList([downsampler] if downsampler is not None else [])
         self.keep_blocks = keep_blocks
 
-    def forward(self, h: Any, emb: Any) -> tuple[Any, list[Any]]:
+    def forward(self, h: Any, emb: Any, *tokens: Any) -> tuple[Any, list[Any]]:
         """h -> (h, what the way up will see)."""
         kept = []
         attentions = list(self.attentions) or [None] * len(self.resnets)
         for block, attention in zip(self.resnets, attentions):
             h = block(h, emb)
-            h = h if attention is None else attention(h)
+            h = h if attention is None else attention(h, *tokens)
             if self.keep_blocks:
                 kept.append(h)
         for downsample in self.downsamplers:
@@ -157,12 +170,12 @@ class _UpByBlock(nn.Module):
         self.attentions = nn.ModuleList(attentions)
         self.upsamplers = nn.ModuleList([upsampler] if upsampler is not None else [])
 
-    def forward(self, h: Any, skips: list[Any], emb: Any) -> Any:
+    def forward(self, h: Any, skips: list[Any], emb: Any, *tokens: Any) -> Any:
         """h and the skips, the last first -> h."""
         attentions = list(self.attentions) or [None] * len(self.resnets)
         for block, attention in zip(self.resnets, attentions):
             h = block(F.cat([h, skips.pop()], dim=1), emb)
-            h = h if attention is None else attention(h)
+            h = h if attention is None else attention(h, *tokens)
         for upsample in self.upsamplers:
             h = upsample(h)
         return h
@@ -175,27 +188,12 @@ class _UpByStage(nn.Module):
         self.upsamplers = nn.ModuleList([upsampler])
         self.resnets = nn.ModuleList(blocks)
 
-    def forward(self, h: Any, skips: list[Any], emb: Any) -> Any:
+    def forward(self, h: Any, skips: list[Any], emb: Any, *tokens: Any) -> Any:
         """h and the skips, the last first -> h."""
         h = self.upsamplers[0](F.cat([h, skips.pop()], dim=1))
         for block in self.resnets:
             h = block(h, emb)
         return h
-
-
-class _ResnetMiddle(nn.Module):
-    """block, attention, block."""
-
-    def __init__(self, first: nn.Module, attention: nn.Module | None, second: nn.Module) -> None:
-        self.attentions = nn.ModuleList([attention] if attention is not None else [])
-        self.resnets = nn.ModuleList([first, second])
-
-    def forward(self, h: Any, emb: Any) -> Any:
-        """(N, C, H, W) -> (N, C, H, W)."""
-        h = self.resnets[0](h, emb)
-        for attention in self.attentions:
-            h = attention(h)
-        return self.resnets[1](h, emb)
 
 
 class _DenseMiddle(nn.Module):
@@ -209,7 +207,7 @@ class _DenseMiddle(nn.Module):
             nn.Linear(hidden, features, generator=generator)])
         self.conv = block
 
-    def forward(self, h: Any, emb: Any) -> Any:
+    def forward(self, h: Any, emb: Any, *tokens: Any) -> Any:
         """(N, C, size, size) -> (N, C, size, size)."""
         h = F.gelu(F.flatten(h, 1))
         for linear in self.linears:
@@ -218,7 +216,7 @@ class _DenseMiddle(nn.Module):
 
 
 class UNet(nn.Module):
-    """eps(x_t, t, class): a `UNetConfig` come to life. Called as unet(x, t, context=labels)."""
+    """eps(x_t, t, c): a `UNetConfig` come to life. Called as unet(x, t, context), context the condition c."""
 
     def __init__(self, config: UNetConfig, *, generator: Generator | None = None) -> None:
         generator = nn.generator_or_fresh(generator)
@@ -235,10 +233,13 @@ class UNet(nn.Module):
                 return ConvBlock(n_in, n_out, **conv)
             return ResnetBlock(n_in, n_out, emb, conditioning=c.conditioning, dropout=c.dropout, **conv)
 
+        def attention(n: int) -> nn.Module:
+            if c.cross_attention_dim is None:
+                return AttentionBlock(n, c.attention_head_dim, **norm)
+            return SpatialTransformer(n, c.attention_head_dim, c.cross_attention_dim, groups=c.norm_num_groups, generator=generator)
+
         def attentions(level: int, count: int) -> list[nn.Module]:
-            if level not in c.attention_levels:
-                return []
-            return [AttentionBlock(channels[level], c.attention_head_dim, **norm) for _ in range(count)]
+            return [attention(channels[level]) for _ in range(count if level in c.attention_levels else 0)]
 
         def halve(n: int) -> nn.Module:
             return RearrangePool(n, **conv) if c.downsample == "rearrange" else ConvDownsample(n, c.downsample_padding, generator=generator)
@@ -260,7 +261,7 @@ class UNet(nn.Module):
             self.down_blocks.append(_Down(blocks, attentions(level, c.layers_per_block), down, keep_blocks=not by_stage))
             skips += [n] * (c.layers_per_block * (not by_stage) + (down is not None))
 
-        self.mid_block = self._middle(n, block, conv, norm)
+        self.mid_block = self._middle(n, block, attention, conv)
 
         self.up_blocks = nn.ModuleList()
         for level in reversed(range(len(channels))):
@@ -283,27 +284,29 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(n, n_out, 3, padding=1, generator=generator)
 
     def _embeddings(self, emb: int, generator: Generator) -> None:
-        """What turns time and class into numbers that the blocks can use."""
+        """What turns time and class, or vector, into numbers that the blocks can use."""
         c = self.config
         if c.conditioning == "multiply_add":
             channels = c.block_out_channels  # below: how many channels enter each stage of the way up
             widths = list(reversed(channels if c.skips == "stage" else (*channels[1:], channels[-1])))
             self.time_embeddings = nn.ModuleList(EmbedBlock(self.time_features, n, generator=generator) for n in widths)
-            self.class_embeddings = nn.ModuleList(
-                EmbedBlock(c.num_classes, n, generator=generator) for n in widths if c.num_classes is not None)
+            features = c.context_features if c.num_classes is None else c.num_classes
+            self.class_embeddings = nn.ModuleList(EmbedBlock(features, n, generator=generator) for n in widths if features is not None)
         else:
             self.time_embedding = TimestepEmbedding(self.time_features, emb, c.activation, generator=generator)
             if c.num_classes is not None:
                 self.class_embedding = nn.Embedding(c.num_classes + 1, emb, generator=generator)
+            elif c.context_features is not None:
+                self.class_embedding = TimestepEmbedding(c.context_features, emb, c.activation, generator=generator)
 
-    def _middle(self, n: int, block: Any, conv: dict[str, Any], norm: dict[str, Any]) -> nn.Module:
+    def _middle(self, n: int, block: Any, attention: Any, conv: dict[str, Any]) -> nn.Module:
         c = self.config
         if c.middle == "dense":
             halvings = len(c.block_out_channels) - (c.skips != "stage")
             size = c.sample_size // c.patch_size // 2 ** halvings
             return _DenseMiddle(n, size, c.hidden_features, ConvBlock(n, n, **conv), generator=conv["generator"])
-        attention = AttentionBlock(n, c.attention_head_dim, **norm) if c.middle_attention else None
-        return _ResnetMiddle(block(n, n), attention, block(n, n))
+        between = attention(n) if c.middle_attention else None
+        return ResnetMiddle(block(n, n), between, block(n, n))
 
     def _double(self, n_in: int, n_out: int, generator: Generator) -> nn.Module:
         if self.config.upsample == "transposed":
@@ -312,27 +315,13 @@ class UNet(nn.Module):
             raise ValueError("UNetConfig: skips='stage' needs upsample='transposed', which can change the number of channels")
         return NearestUpsample(n_in, generator=generator)
 
-    def _labels(self, context: Any, count: int) -> np.ndarray:
-        """The labels as integers on the host, checked; None means no class for any image."""
-        c = self.config
-        if context is None:
-            return np.full(count, c.null_label)
-        labels = backend.to_numpy(context)
-        if c.num_classes is None:
-            raise ValueError("UNet: labels were given, but this model has no classes (num_classes=None)")
-        if labels.shape != (count,) or labels.dtype.kind not in "iu":
-            raise ValueError(f"UNet: expected {count} integer labels, got {labels.dtype} of shape {labels.shape}")
-        if count and not (0 <= labels.min() and labels.max() <= c.num_classes):
-            raise ValueError(f"UNet: labels from {labels.min()} to {labels.max()}; the classes are 0 to {c.num_classes - 1}, "
-                             f"and {c.num_classes} for no class")
-        return labels
-
     def forward(self, x: Any, t: Any, context: Any = None) -> Any:
         """The network's prediction for noisy images.
 
         x: (N, in_channels, H, W), H and W divisible by patch_size and by 2 for every halving. t: an int or (N,) integers, 0-based.
-        context: (N,) labels, num_classes (or None for all) where there is no class. Returns (N, out_channels, H, W).
-        Raises ValueError for shapes or labels that do not fit.
+        context: (N,) labels, num_classes (or None for all) where there is no class; or (N, context_features) vectors, zeros (or None)
+        for nothing; or (N, L, cross_attention_dim) tokens. Vectors and tokens, arrays or Tensors, have the network's dtype and device.
+        Returns (N, out_channels, H, W). Raises ValueError for shapes, labels or dtypes that do not fit.
         """
         c = self.config
         if len(x.shape) != 4 or x.shape[1] != c.in_channels:
@@ -341,27 +330,27 @@ class UNet(nn.Module):
         times = np.broadcast_to(np.asarray(backend.to_numpy(t)), (x.shape[0],))
         sinusoids = F.timestep_embedding(times * c.time_scale, self.time_features, c.max_period, c.flip_sin_to_cos, c.freq_shift)
         sinusoids = backend.asarray(sinusoids.astype(weight.dtype), weight.device)
-        labels = None if c.num_classes is None and context is None else self._labels(context, x.shape[0])
+        condition, tokens = read_context(c, context, x.shape[0], weight)
 
         emb, stage_embeddings = None, [(None, None)] * len(self.up_blocks)
         if c.conditioning == "multiply_add":
-            stage_embeddings = self._by_stage(sinusoids, labels)
+            stage_embeddings = self._by_stage(sinusoids, condition)
         else:
             emb = self.time_embedding(sinusoids)
-            emb = emb if labels is None else emb + self.class_embedding(labels)
+            emb = emb if condition is None else emb + self.class_embedding(condition)
 
         if c.patch_size > 1:
             x = F.rearrange(x, "n c (h p) (w q) -> n (c p q) h w", p=c.patch_size, q=c.patch_size)
         h = self.conv_in(x)
         skips = [h]
         for stage in self.down_blocks:
-            h, kept = stage(h, emb)
+            h, kept = stage(h, emb, *tokens)
             skips += kept
-        h = self.mid_block(h, emb)
+        h = self.mid_block(h, emb, *tokens)
         for stage, (factor, shift) in zip(self.up_blocks, stage_embeddings):
             h = h if factor is None else h * factor
             h = h if shift is None else h + shift
-            h = stage(h, skips, emb)
+            h = stage(h, skips, emb, *tokens)
         if c.skips == "stage":
             h = self.conv_merge(F.cat([h, skips.pop()], dim=1))
         h = self.conv_out(ACTIVATIONS[c.activation](self.conv_norm_out(h)))
@@ -369,14 +358,11 @@ class UNet(nn.Module):
             h = F.rearrange(h, "n (c p q) h w -> n c (h p) (w q)", p=c.patch_size, q=c.patch_size)
         return h
 
-    def _by_stage(self, sinusoids: Any, labels: np.ndarray | None) -> list[tuple[Any, Any]]:
-        """(factor, shift) for each stage of the way up: the class multiplies, the time adds. No class is the zero vector."""
+    def _by_stage(self, sinusoids: Any, vectors: Any) -> list[tuple[Any, Any]]:
+        """(factor, shift) for each stage of the way up: the class (one-hot) or the vector multiplies, the time adds."""
         shifts = [embed(sinusoids) for embed in self.time_embeddings]
-        if labels is None:
-            return [(None, shift) for shift in shifts]
-        hot = (labels[:, None] == np.arange(self.config.num_classes)).astype(sinusoids.dtype)
-        hot = backend.asarray(hot, backend.device_of(sinusoids))
-        return [(embed(hot), shift) for embed, shift in zip(self.class_embeddings, shifts)]
+        factors = [None] * len(shifts) if vectors is None else [embed(vectors) for embed in self.class_embeddings]
+        return list(zip(factors, shifts))
 
 
 PRESETS = {

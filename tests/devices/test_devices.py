@@ -6,6 +6,7 @@ with the truth.
 """
 
 import contextlib
+import dataclasses
 import operator
 import secrets
 
@@ -17,7 +18,7 @@ from minidiff import backend, diffusion, nn, training
 from minidiff import functional as F
 from minidiff.autograd import Tensor, check_gradients, tensor
 from minidiff.data import Dataset
-from minidiff.models import Classifier, UNet, preset
+from minidiff.models import AutoencoderConfig, AutoencoderKL, Classifier, UNet, preset
 from minidiff.random import Generator
 
 DEVICES = ["standin", pytest.param("cuda", marks=pytest.mark.gpu)]
@@ -198,6 +199,29 @@ def test_a_module_moves(device):
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.parametrize("name, condition", [
+    ("ddpm", {"context_features": 5}), ("course", {"context_features": 5}), ("ddpm", {"cross_attention_dim": 6})])
+def test_a_network_that_is_told_vectors_or_tokens_is_that_of_the_cpu(name, condition, device, rng):
+    """Forward, backward to the context too, and the answer to no vector; the context is on the device."""
+    config = dataclasses.replace(SMALL[name], num_classes=None, **condition)
+    images, told = rng.standard_normal((2, 1, 8, 8)), rng.standard_normal((2, 5) if config.context_features else (2, 4, 6))
+
+    def run(device):
+        network = UNet(config, generator=Generator(1)).to(device, np.float64).eval()
+        x, context = tensor(images, device=device), tensor(told, device=device, requires_grad=True)
+        with transfers_to_the_host(0, device):
+            out = network(x, np.array([3, 900]), context)
+            (out * out).sum().backward()
+            found = [out, context.grad, *(p.grad for p in network.parameters())]
+            found += [network(x, 5)] if config.context_features else []
+        for value in found:
+            assert_on(device, value)
+        return found
+
+    for found, expected in zip(run(device), run("cpu"), strict=True):
+        assert_close(found, expected)
+
+
 @pytest.mark.parametrize("name", [*SMALL, "classifier"])
 def test_a_network_and_its_gradients_are_those_of_the_cpu(name, device, rng):
     """Forward and backward of the same weights in float64; times and labels come from the host, nothing goes there."""
@@ -228,11 +252,38 @@ def test_a_network_and_its_gradients_are_those_of_the_cpu(name, device, rng):
             assert_close(moved[key].grad, parameter.grad)
 
 
-def test_a_network_refuses_images_of_another_device(device):
-    """The error of a user who moved the model and forgot the images."""
+def test_an_autoencoder_and_its_loss_are_those_of_the_cpu(device, rng):
+    """With the same noise: the loss, the gradients of all parameters, the image and its latents; nothing comes to the host."""
+    config = AutoencoderConfig(block_out_channels=(4, 8), norm_num_groups=2, latent_channels=2, scaling_factor=0.5, shift_factor=0.25)
+    images, noise = rng.standard_normal((2, 1, 8, 6)), rng.standard_normal((2, 2, 4, 3))
+
+    def run(device):
+        network = AutoencoderKL(config, generator=Generator(1)).to(device, np.float64)
+        x, eps = (tensor(values, device=device) for values in (images, noise))
+        with transfers_to_the_host(0, device):
+            loss = network.loss(x, eps, kl_weight=0.5)
+            loss.backward()
+            out, posterior = network(x)
+            network(x, generator=Generator(2, device))
+            latents = network.scale(posterior.mode())
+            found = [loss, out, posterior.kl(), latents, network.unscale(latents), *(p.grad for p in network.parameters())]
+        for value in found:
+            assert_on(device, value)
+        return found
+
+    for found, expected in zip(run(device), run("cpu"), strict=True):
+        assert_close(found, expected)
+
+
+def test_a_network_refuses_images_and_tokens_of_another_device(device):
+    """The error of a user who moved the model and forgot the images, or the tokens of the text."""
     network = UNet(SMALL["ddpm"], generator=Generator(1)).to(device)
+    images = np.zeros((2, 1, 8, 8), np.float32)
     with pytest.raises(backend.DeviceError, match="two devices in one operation"):
-        network(np.zeros((2, 1, 8, 8), np.float32), 5)
+        network(images, 5)
+    network = UNet(dataclasses.replace(SMALL["ddpm"], num_classes=None, cross_attention_dim=6), generator=Generator(1)).to(device)
+    with pytest.raises(backend.DeviceError, match="two devices in one operation"):
+        network(backend.asarray(images, device), 5, np.zeros((2, 3, 6), np.float32))
 
 
 def dataset(rng):

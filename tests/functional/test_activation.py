@@ -39,6 +39,17 @@ def test_activations_are_right_at_every_size(function, definition, dtype):
     assert (np.abs(found - expected) <= 6 * np.finfo(dtype).eps * np.maximum(np.abs(x), np.abs(expected))).all()
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_geglu_gates_the_first_half_with_the_second(dim):
+    """Element by element in 50 digits, along any dimension."""
+    x = np.random.default_rng().normal(size=(4, 6))
+    found = np.moveaxis(F.geglu(x, dim), dim, 0)
+    values, gates = np.split(np.moveaxis(x, dim, 0), 2)
+    for i in np.ndindex(values.shape):
+        expected = mpf(values[i]) * mpf(gates[i]) / 2 * (1 + erf(mpf(gates[i]) / sqrt(2)))
+        assert abs(found[i] - expected) <= 1e-15 * max(1, abs(expected))
+
+
 def test_logarithms_of_sigmoids_keep_their_digits():
     """softplus(-40) is exp(-40), not 0: relative accuracy, where log(1 + exp(x)) has none left."""
     x = np.array([-40.0, -100.0, -700.0])
@@ -119,6 +130,9 @@ X = np.ones((2, 3))
     (lambda: F.silu(X.astype(int)), TypeError, "silu: expected floating-point numbers"),
     (lambda: F.quick_gelu(X.astype(int)), TypeError, "quick_gelu: expected floating-point numbers"),
     (lambda: F.relu(X > 0), TypeError, "relu: expected numbers, got booleans"),
+    (lambda: F.geglu(X), ValueError, r"geglu: 3 elements along dim=-1 cannot be halved \(input shape \(2, 3\)\)"),
+    (lambda: F.geglu(X.astype(int), 0), TypeError, "geglu: expected floating-point numbers"),
+    (lambda: F.geglu(X, 2), IndexError, "geglu: dimension 2"),
 ])
 def test_what_does_not_fit_is_refused(call, error, message):
     """One clear error each."""

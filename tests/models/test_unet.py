@@ -99,6 +99,7 @@ def test_configurations_survive_json():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"block": "dense"}, "block='dense'; expected one of resnet, conv"),
     ({"conditioning": "film"}, "conditioning='film'"),
+    ({"norm_num_groups": 0}, "norm_num_groups=0; expected at least 1"),
     ({"norm_num_groups": 5}, r"norm_num_groups=5 does not divide the channels \[8, 16\]"),
     ({"attention_levels": (2,)}, r"attention_levels \(2,\); the levels are 0 to 1"),
     ({"sample_size": 9}, "sample_size 9 cannot be cut into patches of 1 and then halved 1 times"),

@@ -36,7 +36,7 @@ DIFFERENT = {
     "softmax": "(input, dim, *, dtype=None)",
     "log_softmax": "(input, dim, *, dtype=None)",
 }
-OURS = {"expand", "getitem", "quick_gelu", "rearrange", "reduce", "repeat", "running_statistics", "timestep_embedding"}
+OURS = {"expand", "geglu", "getitem", "quick_gelu", "rearrange", "reduce", "repeat", "running_statistics", "timestep_embedding"}
 
 
 def parameters(function):

@@ -1,6 +1,6 @@
-"""`minidiff.models.UNet` against diffusers' `UNet2DModel` and against the PyTorch twins of the benchmark.
+"""`minidiff.models.UNet` against diffusers' `UNet2DModel` and `UNet2DConditionModel` and the PyTorch twins of the benchmark.
 
-Random weights travel by parameter name; then outputs, the gradient of the input and the gradients of all parameters must agree.
+Random weights travel by parameter name; then outputs, the gradients of the inputs and the gradients of all parameters must agree.
 
 diffusers computes the sinusoids of a time in float32, whatever the model's dtype: at t = 999 they are off by up to 6e-5, and a float64
 network by up to 1e-5. So the comparison to 1e-10 stands on two legs: at time 0, where float32 sinusoids are exact, nothing of
@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
 from diffusers.models.embeddings import get_timestep_embedding  # noqa: E402
+from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D  # noqa: E402
 
 from minidiff import functional as F  # noqa: E402
 from minidiff import no_grad, tensor  # noqa: E402
@@ -65,6 +66,23 @@ DDPM = {
     "other norm": ddpm(norm_num_groups=2, norm_eps=1e-3),
     "colours, learned variance": ddpm(in_channels=3, out_channels=6),
 }
+TOKENS = {
+    "text at the lower of two levels": ddpm(cross_attention_dim=12),
+    "text at both levels": ddpm(cross_attention_dim=5, attention_levels=(0, 1)),
+    "text in the middle alone": ddpm(cross_attention_dim=16, attention_levels=()),
+    "one level": ddpm(cross_attention_dim=7, block_out_channels=(8,), attention_levels=(0,)),
+    "two layers, two of three levels": ddpm(cross_attention_dim=9, layers_per_block=2, block_out_channels=(8, 16, 24),
+                                            attention_levels=(0, 2)),
+    "heads of 4": ddpm(cross_attention_dim=12, attention_levels=(0, 1), attention_head_dim=4),
+    "text, scale and shift": ddpm(cross_attention_dim=12, conditioning="scale_shift", downsample_padding=0),
+    "text, other norm": ddpm(cross_attention_dim=12, norm_num_groups=2, norm_eps=1e-3),
+    "text, colours": ddpm(cross_attention_dim=6, in_channels=3, out_channels=6, freq_shift=1.0),
+}
+VECTORS = {
+    "a vector": ddpm(context_features=12),
+    "a vector, scale and shift": ddpm(context_features=5, conditioning="scale_shift", attention_levels=(0, 1)),
+    "a vector, two layers, no attention": ddpm(context_features=33, layers_per_block=2, attention_levels=(), middle_attention=False),
+}
 COURSE = {
     "course": course(),
     "course with classes": course(num_classes=10),
@@ -95,6 +113,28 @@ def diffusers_unet(config):
         num_class_embeds=None if c.num_classes is None else c.num_classes + 1))
 
 
+def diffusers_conditional(config):
+    """The `UNet2DConditionModel` that a configuration with tokens or vectors describes, with random weights."""
+    c = config
+    widths, text = c.block_out_channels, c.cross_attention_dim is not None
+    kinds = [("CrossAttn" if text else "Attn") * (level in c.attention_levels) for level in range(len(widths))]
+    norms = {"resnet_time_scale_shift": {"add": "default", "scale_shift": "scale_shift"}[c.conditioning]}
+    model = diffusers.UNet2DConditionModel(
+        sample_size=c.sample_size, in_channels=c.in_channels, out_channels=c.out_channels, block_out_channels=widths,
+        down_block_types=[f"{kind}DownBlock2D" for kind in kinds], up_block_types=[f"{kind}UpBlock2D" for kind in reversed(kinds)],
+        mid_block_type="UNetMidBlock2DCrossAttn" if text else "UNetMidBlock2D", cross_attention_dim=c.cross_attention_dim or 8,
+        # with cross-attention this is the number of heads, at each level
+        attention_head_dim=[width // c.attention_head_dim for width in widths] if text else c.attention_head_dim,
+        class_embed_type=None if text else "projection", projection_class_embeddings_input_dim=c.context_features,
+        layers_per_block=c.layers_per_block, norm_num_groups=c.norm_num_groups, norm_eps=c.norm_eps,
+        downsample_padding=c.downsample_padding, flip_sin_to_cos=c.flip_sin_to_cos, freq_shift=c.freq_shift, **norms)
+    if not text:  # that of this model is one block alone, or has cross-attention: take the one of UNet2DModel
+        model.mid_block = UNetMidBlock2D(
+            widths[-1], 4 * widths[0], resnet_eps=c.norm_eps, resnet_groups=c.norm_num_groups, attn_groups=c.norm_num_groups,
+            attention_head_dim=c.attention_head_dim, add_attention=c.middle_attention, **norms)
+    return randomized(model)
+
+
 def randomized(model):
     """All parameters, norms and biases too, moved away from where they begin: a scale of 1 or a shift of 0 hides mistakes."""
     with torch.no_grad():
@@ -117,21 +157,29 @@ class Float64Sinusoids(torch.nn.Module):
         return torch.cat([first, second], 1)
 
 
-def run_torch(model, x, t, labels, weights):
-    """Output, and the gradients of sum(weights * output) by name, "input" among them."""
+def run_torch(model, x, t, context, weights):
+    """Output, and the gradients of sum(weights * output) by name, "input" and, if it is not labels, "context" among them."""
     image = torch.from_numpy(x).requires_grad_()
-    out = model(image, torch.from_numpy(t), None if labels is None else torch.from_numpy(labels))
+    told = None if context is None else torch.from_numpy(context).requires_grad_(context.dtype.kind == "f")
+    if isinstance(model, diffusers.UNet2DConditionModel):
+        out = model(image, torch.from_numpy(t), told) if told.ndim == 3 else model(image, torch.from_numpy(t), None, class_labels=told)
+    else:
+        out = model(image, torch.from_numpy(t), told)
     out = out if torch.is_tensor(out) else out.sample
     out.backward(torch.from_numpy(weights))
     found = {"output": out, "input": image.grad, **{name: p.grad for name, p in model.named_parameters()}}
+    found |= {"context": told.grad} if told is not None and told.requires_grad else {}
     return {name: value.detach().numpy() for name, value in found.items()}
 
 
-def run_ours(model, x, t, labels, weights):
+def run_ours(model, x, t, context, weights):
     image = tensor(x, requires_grad=True)
-    out = model(image, t, labels)
+    continuous = context is not None and context.dtype.kind == "f"
+    told = tensor(context, requires_grad=True) if continuous else context
+    out = model(image, t, told)
     out.backward(tensor(weights))
     found = {"output": out, "input": image.grad, **{name: p.grad for name, p in model.named_parameters()}}
+    found |= {"context": told.grad} if continuous else {}
     return {name: value.numpy() for name, value in found.items()}
 
 
@@ -145,8 +193,14 @@ def batch(config, times=1000, shape=None):
     draw = np.random.default_rng()
     height, width = shape or (config.sample_size,) * 2
     x = draw.standard_normal((3, config.in_channels, height, width))
-    labels = None if config.num_classes is None else np.array([0, config.num_classes, config.num_classes - 1])
-    return x, draw.integers(0, times, 3), labels, draw.standard_normal((3, config.out_channels, height, width))
+    context = None
+    if config.num_classes is not None:
+        context = np.array([0, config.num_classes, config.num_classes - 1])
+    elif config.context_features is not None:
+        context = draw.standard_normal((3, config.context_features))
+    elif config.cross_attention_dim is not None:
+        context = draw.standard_normal((3, 5, config.cross_attention_dim))
+    return x, draw.integers(0, times, 3), context, draw.standard_normal((3, config.out_channels, height, width))
 
 
 def worst(found, expected):
@@ -183,6 +237,20 @@ def test_at_time_zero_diffusers_needs_no_change(config):
     assert_same_function(config, diffusers_unet(config), *batch(config, times=1))
 
 
+@pytest.mark.parametrize("config", [*TOKENS.values(), *VECTORS.values()], ids=[*TOKENS, *VECTORS])
+def test_told_by_tokens_or_vectors_it_is_diffusers_conditional_network(config):
+    """`UNet2DConditionModel` with its weights: outputs, all gradients, that of the context among them; images that are not square."""
+    theirs = diffusers_conditional(config)
+    theirs.time_proj = Float64Sinusoids(config)
+    assert_same_function(config, theirs, *batch(config, shape=(8, 12)))
+
+
+@pytest.mark.parametrize("config", [TOKENS["heads of 4"], VECTORS["a vector"]], ids=["text", "a vector"])
+def test_told_by_tokens_or_vectors_at_time_zero_diffusers_needs_no_change(config):
+    """The same with nothing replaced: at time 0 its float32 sinusoids are exact."""
+    assert_same_function(config, diffusers_conditional(config), *batch(config, times=1, shape=(8, 12)))
+
+
 @pytest.mark.parametrize("shape", [(8, 16), (24, 8), (4, 4)])
 def test_other_sizes_than_the_configured_fit_as_in_diffusers(shape):
     """The network is convolutional: it takes what its halvings divide."""
@@ -192,18 +260,22 @@ def test_other_sizes_than_the_configured_fit_as_in_diffusers(shape):
     assert_same_function(config, theirs, *batch(config, shape=shape))
 
 
-@pytest.mark.parametrize("config", [DDPM["classes"], DDPM["scale and shift, classes"], DDPM["two layers, padding 0"]])
+@pytest.mark.parametrize("config", [DDPM["classes"], DDPM["scale and shift, classes"], DDPM["two layers, padding 0"],
+                                    TOKENS["text at the lower of two levels"], VECTORS["a vector"]])
 def test_float32_differs_from_diffusers_by_rounding(config):
     """Against the float64 result, our float32 error is at most 4 times diffusers' own, or 2e-6 of the largest element."""
-    theirs = diffusers_unet(config)
+    conditional = config.cross_attention_dim is not None or config.context_features is not None
+    theirs = diffusers_conditional(config) if conditional else diffusers_unet(config)
     theirs.time_proj = Float64Sinusoids(config)
-    x, t, labels, weights = batch(config)
-    single = (x.astype(np.float32), t, labels, weights.astype(np.float32))
+    x, t, context, weights = batch(config)
+    context = context.astype(np.float32) if conditional else context
+    single = (x.astype(np.float32), t, context, weights.astype(np.float32))
     theirs.float()
     ours = run_ours(ours_of(config, theirs, np.float32), *single)
     peer = run_torch(theirs, *single)
     theirs.zero_grad()
-    exact = run_torch(theirs.double(), single[0].astype(np.float64), t, labels, single[3].astype(np.float64))
+    context = context.astype(np.float64) if conditional else context
+    exact = run_torch(theirs.double(), single[0].astype(np.float64), t, context, single[3].astype(np.float64))
     assert {value.dtype for value in ours.values()} == {np.dtype(np.float32)}
     error, name = worst(ours, exact)
     assert error < max(4 * worst(peer, exact)[0], 2e-6), name
@@ -244,6 +316,9 @@ def test_a_mixture_without_twin_is_refused():
     """torch_unet: ValueError that names the families."""
     with pytest.raises(ValueError, match="'ddpm' and 'course'"):
         torch_unet(UNetConfig(block="resnet", upsample="transposed"))
+    for condition in ("context_features", "cross_attention_dim"):
+        with pytest.raises(ValueError, match="with classes or without any condition"):
+            torch_unet(ddpm(**{condition: 4}))
 
 
 def test_weights_go_to_diffusers_and_back_by_name():
