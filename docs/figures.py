@@ -7,6 +7,7 @@ Gaussians and of a few hundred garments.
 from __future__ import annotations
 
 import io
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from statistics import NormalDist
@@ -518,6 +519,7 @@ FIGURES: dict[str, Callable[[], Image.Image]] = {
     "sde-langevin.png": sde_langevin,
     "samplers-ways.png": samplers_ways,
     "samplers-orders.png": samplers_orders,
+    **runpy.run_path(str(Path(__file__).with_name("figures_quality.py")))["FIGURES"],
 }
 
 
