@@ -4,16 +4,20 @@ Only errors that bad input or the outer world can cause are caught; a defect of 
 """
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
-from . import bench, compare_samplers, data, demo, info, sample, toy, train, verify
+from . import bench, clip, compare_samplers, data, demo, evaluate, info, sample, toy, train, verify
 
 COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and run(arguments) -> exit status
     "demo": demo,
     "train": train,
     "sample": sample,
+    "clip": clip,
+    "evaluate": evaluate,
     "toy": toy,
     "compare-samplers": compare_samplers,
     "data": data,
@@ -22,6 +26,7 @@ COMMANDS = {    # each module has SUMMARY, EXAMPLES, add_arguments(parser) and r
     "verify": verify,
 }
 BAD_INPUT, INTERRUPTED = 2, 130
+SAID = 3     # warnings; a data set may have thousands of captions that are too long
 
 
 class UsageError(ValueError):
@@ -50,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help()
             return 0
-        return COMMANDS[arguments.command].run(arguments)
+        with warnings_in_one_line():
+            return COMMANDS[arguments.command].run(arguments)
     except KeyboardInterrupt:
         print("minidiff: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -83,6 +89,28 @@ class _Version(argparse.Action):
 
         print(f"minidiff {__version__}")
         parser.exit()
+
+
+@contextlib.contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Say the warnings of minidiff itself on stderr, without the place in the code; the first SAID of them, then how many there were."""
+    count = 0
+    with warnings.catch_warnings():
+        ordinary = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None) -> None:
+            nonlocal count
+            if not category.__module__.startswith("minidiff."):
+                ordinary(message, category, filename, lineno, file, line)
+                return
+            count += 1
+            if count <= SAID:
+                print(f"minidiff: warning: {one_line(message)}", file=sys.stderr)
+
+        warnings.showwarning = show
+        yield
+    if count > SAID:
+        print(f"minidiff: warning: {count - SAID} more of this kind", file=sys.stderr)
 
 
 def one_line(error: BaseException) -> str:

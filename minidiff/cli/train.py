@@ -1,24 +1,25 @@
 """`minidiff train`: train a model on images, or go on with a run."""
 
 import argparse
-import dataclasses
-import math
-import os
 import shlex
-import warnings
 from pathlib import Path
 
-from .arguments import amount, count, seed
+from .arguments import add_length, amount, count, seed, with_length
+from .session import session
 
 SUMMARY = "train a model on images, or go on with a run"
 EXAMPLES = """\
   minidiff train --data fashion-mnist-mini --out runs/mini --minutes 10
   minidiff train --data photos --out runs/photos --preset course --epochs 20 --device cuda
+  minidiff train --data emoji --clip runs/clip --out runs/emoji --epochs 500
   minidiff train --resume runs/mini --minutes 10
 """
 # Options that are fields of TrainConfig; a run that is resumed keeps its own
 SETTINGS = ("batch_size", "learning_rate", "seed")
 PRESET = "ddpm"
+CONDITIONS = ("class", "embedding", "caption")
+# Fields of a configuration that --data and --condition decide
+FROM_DATA = ("data", "class_names", "sample_size", "in_channels", "out_channels", "num_classes", "context_features", "cross_attention_dim")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,88 +30,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "and resumed ends like one that was not, bit for bit.")
     what = parser.add_argument_group("what to train")
     what.add_argument("--data", metavar="SRC",
-                      help="fashion-mnist-mini (comes with minidiff), a folder of IDX files, a folder with a sub-folder of "
-                           "images for each class, or an .npz file")
+                      help="fashion-mnist-mini or emoji (they come with minidiff), a folder of IDX files, a folder with a sub-folder "
+                           "of images for each class or with captions in a metadata.jsonl, or an .npz file")
     what.add_argument("--out", metavar="RUN", type=Path, help="the new run folder")
     what.add_argument("--resume", metavar="RUN", type=Path, help="go on with this run instead; --data only if its data has moved")
     what.add_argument("--preset", metavar="NAME", help=f"the network: ddpm or course (default: {PRESET})")
+    what.add_argument("--condition", choices=CONDITIONS,
+                      help="what it is told: the class, CLIP's embedding of the picture, a caption (default: class; with --clip caption)")
+    what.add_argument("--clip", metavar="RUN", help="the CLIP for embeddings and captions, from minidiff clip train")
+    what.add_argument("--config", metavar="FILE", type=Path,
+                      help="all other settings, or some of them, as JSON, as in the config.json of a run")
     what.add_argument("--batch-size", type=count, metavar="N", help="images a step (default: 64)")
     what.add_argument("--learning-rate", type=amount, metavar="R", help="of AdamW (default: 0.001)")
     what.add_argument("--seed", type=seed, metavar="N", help="of all random numbers (default: 0)")
-    long = parser.add_argument_group("how long (one of them; a run that is resumed knows it, unless it had --minutes)")
-    long = long.add_mutually_exclusive_group()
-    long.add_argument("--epochs", type=amount, metavar="N", help="times through the data, since the run began")
-    long.add_argument("--steps", type=count, metavar="N", help="steps, since the run began")
-    long.add_argument("--minutes", type=amount, metavar="M", help="minutes from now")
+    add_length(parser)
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Carry it out."""
-    from minidiff.training import Bar, train
-
     a = arguments
     training, trainer = resumed(a) if a.resume is not None else begun(a)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)     # overflow: TrainingDiverged says it once, with the step
-        summary = train(training, trainer, steps=a.steps, epochs=a.epochs, minutes=a.minutes, progress=Bar())
-    loss = "" if summary.loss is None else f", loss {summary.loss:.4f}"
-    print(f"{training.path}: step {summary.step}{loss}, checkpoint saved in {training.checkpoint_path}")
-    if summary.interrupted:
-        print(f"stopped; go on with:\n  {command_to_go_on(a, training.path, summary.seconds)}")
-        return 130
-    print(f"draw from it with:\n  minidiff sample {shlex.quote(str(training.path))}")
-    return 0
+    return session(a, "train", training, trainer, f"draw from it with:\n  minidiff sample {shlex.quote(str(training.path))}")
 
 
 def begun(a: argparse.Namespace):
     """A new run and its trainer."""
     from minidiff.data import load
-    from minidiff.data.source import EMBEDDED
-    from minidiff.models import preset
-    from minidiff.training import Run, TrainConfig, Trainer
+    from minidiff.training import Run, Trainer
+    from minidiff.training.contrastive import ENCODER, export_clip, read_embedder
+    from minidiff.training.run import check_new
 
     if a.data is None or a.out is None:
         raise ValueError("minidiff train needs --data SRC and --out RUN, or --resume RUN")
-    if a.epochs is None and a.steps is None and a.minutes is None:
-        raise ValueError("minidiff train: how long? Give --epochs, --steps or --minutes")
-    dataset = load(a.data)
-    settings = {name: getattr(a, name) for name in SETTINGS if getattr(a, name) is not None}
-    config = TrainConfig.for_dataset(dataset, preset(a.preset or PRESET),
-                                     data=a.data if a.data in EMBEDDED else os.path.abspath(a.data), **settings)
-    if a.steps is not None:
-        config = dataclasses.replace(config, total_steps=a.steps)
-    if a.epochs is not None:
-        config = dataclasses.replace(config, total_steps=math.ceil(a.epochs * len(dataset) / config.batch_size))
-    trainer = Trainer(config, dataset, a.device)
-    return Run.create(a.out, config), trainer
+    condition = a.condition or ("class" if a.clip is None else "caption")
+    if (condition == "class") != (a.clip is None):
+        raise ValueError(f"minidiff train --condition {condition}: " + (
+            "classes need no --clip" if condition == "class" else "embeddings and captions need a CLIP: give --clip RUN"))
+    check_new(a.out)
+    dataset, embedder = load(a.data), None if a.clip is None else read_embedder(a.clip, a.device)
+    told = {}  # how the network is told what to draw; classes come from the data
+    if condition == "embedding":
+        told = {"context_features": embedder.features}
+    if condition == "caption":
+        told = {"cross_attention_dim": embedder.clip.config.text.width}
+    config = with_length(a, wanted(a, dataset, told), len(dataset))
+    trainer = Trainer(config, dataset, a.device, embedder)
+    return Run.create(a.out, config, None if a.clip is None else lambda folder: export_clip(a.clip, folder / ENCODER)), trainer
+
+
+def wanted(a: argparse.Namespace, dataset, told: dict):
+    """The configuration that --preset, --config, the options and the data ask for. told: what --condition decides of the network."""
+    from minidiff.data.source import source_name
+    from minidiff.models import preset
+    from minidiff.training import TrainConfig
+    from minidiff.training.config import square_images
+
+    settings = {} if a.config is None else read_settings(a.config)
+    channels, size = square_images(dataset)
+    unet = {**preset(a.preset or PRESET).to_json(), **settings.pop("unet", {}),
+            "sample_size": size, "in_channels": channels, "out_channels": channels, **told}
+    settings.update({name: getattr(a, name) for name in SETTINGS if getattr(a, name) is not None})
+    if a.steps is not None or a.epochs is not None:
+        settings["total_steps"] = 1  # any number, so that a learning rate that falls is not refused; `with_length` puts the right one
+    try:
+        config = TrainConfig.from_json({**settings, "unet": unet})  # which names what is wrong
+    except ValueError as error:
+        raise (error if a.config is None else ValueError(f"{a.config}: cannot be used: {error}")) from None
+    return TrainConfig.for_dataset(dataset, config.unet, data=source_name(a.data), **settings)
+
+
+def read_settings(path: Path) -> dict:
+    """The settings in a file, as JSON, without those that --data and --condition decide. Raises OSError, and ValueError for other files."""
+    import json
+
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict) or not isinstance(settings.get("unet", {}), dict):
+            raise ValueError("expected a JSON object with settings, and in it unet, if it is there, as an object, too")
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be used: {error}") from None
+    settings = {name: value for name, value in settings.items() if name not in FROM_DATA}
+    if "unet" in settings:
+        settings["unet"] = {name: value for name, value in settings["unet"].items() if name not in FROM_DATA}
+    return settings
 
 
 def resumed(a: argparse.Namespace):
     """A run that exists, and its trainer where the last checkpoint was taken."""
     from minidiff.data import load
-    from minidiff.training import Run, Trainer
+    from minidiff.training import Run, Trainer, read_embedder
+    from minidiff.training.condition import reads_words
 
-    fixed = [option for option in ("out", "preset", *SETTINGS) if getattr(a, option) is not None]
+    fixed = [option for option in ("out", "preset", "condition", "clip", "config", *SETTINGS) if getattr(a, option) is not None]
     if fixed:
         raise ValueError(f"--{fixed[0].replace('_', '-')} cannot be changed in a run that is resumed; begin another one with --out")
     training = Run.open(a.resume)
-    trainer = Trainer(training.config, load(a.data or training.config.data), a.device)
+    embedder = read_embedder(training.path, a.device) if reads_words(training.config.unet) else None
+    trainer = Trainer(training.config, load(a.data or training.config.data), a.device, embedder)
     training.restore(trainer)
     return training, trainer
-
-
-def command_to_go_on(a: argparse.Namespace, path: Path, seconds: float) -> str:
-    """The command line that does what is left of this one. seconds: how long it has trained."""
-    words = ["minidiff", "train", "--resume", str(path)]
-    if a.resume is not None and a.data is not None:
-        words += ["--data", a.data]
-    if a.epochs is not None:
-        words += ["--epochs", f"{a.epochs:g}"]
-    if a.steps is not None:
-        words += ["--steps", str(a.steps)]
-    if a.minutes is not None:
-        words += ["--minutes", f"{max(a.minutes - seconds / 60, 0.1):.1f}"]
-    if a.device != "cpu":
-        words += ["--device", a.device]
-    return shlex.join(words)

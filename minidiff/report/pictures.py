@@ -57,6 +57,21 @@ def grid(images: np.ndarray, row_names: Sequence[str] = (), column_names: Sequen
     return picture
 
 
+def captioned(images: np.ndarray, captions: Sequence[str], columns: int = 8) -> Image.Image:
+    """Images in rows of `columns`, each with a caption of its own above.
+
+    images: uint8 (N, C, H, W), N at least 1. Raises ValueError for another shape or dtype, or another number of captions.
+    """
+    if not len(images) or len(captions) != len(images):
+        raise ValueError(f"captioned: {len(captions)} captions for {len(images)} images; expected one for each of at least one image")
+    rows = [slice(start, start + columns) for start in range(0, len(images), columns)]
+    strips = [grid(images[np.newaxis, row], column_names=captions[row]) for row in rows]
+    picture = Image.new("RGB", (max(strip.width for strip in strips), sum(strip.height for strip in strips)), BACKGROUND)
+    for strip, top in zip(strips, np.cumsum([0, *(strip.height for strip in strips)]).tolist()):
+        picture.paste(strip, (0, top))
+    return picture
+
+
 def _places(start: int, count: int, size: int, together: int) -> list[int]:
     """Where `count` things of one size begin, with a thin gap after each and a wide one after each group."""
     return [start + i * (size + THIN) + i // together * (WIDE - THIN) * (together > 1) for i in range(count)]

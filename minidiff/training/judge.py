@@ -7,6 +7,7 @@ recognizable". Stands on `models.Classifier` and the optimizer of this room.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from minidiff import backend
 from minidiff import functional as F
 from minidiff.autograd import no_grad
 from minidiff.data import Dataset
+from minidiff.diffusion import Schedule, q_sample
 from minidiff.models import Classifier
 from minidiff.random import Generator
 from minidiff.training.flat import FlatParameters
@@ -21,24 +23,29 @@ from minidiff.training.optimizer import AdamW, learning_rate_at
 
 WEIGHTS, CHOICES = 101, 102  # streams of random numbers, none of them a trainer's
 BATCH_SIZE = 32
+TIME_FEATURES = 32
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.1
 
 
 def train_classifier(
     dataset: Dataset, seed: int = 0, epochs: int = 8, device: str = "cpu", progress: Callable[[float], None] | None = None,
+    schedule: Schedule | None = None,
 ) -> Classifier:
     """A `Classifier` trained on real images by cross entropy, AdamW and mirroring, in evaluation mode.
 
     dataset: square images with a side divisible by 4. seed: the same gives the same classifier. progress: called after each step with
-    the fraction done, in (0, 1]. Raises ValueError for other images, or fewer than one epoch; FloatingPointError if it diverges.
+    the fraction done, in (0, 1]. schedule: to train it on noisy images, x_t at times drawn for each, for `diffusion.classifier_guidance`:
+    then it is called as classifier(x_t, t). Raises ValueError for other images, or fewer than one epoch; FloatingPointError if it diverges.
     """
     _, channels, height, width = dataset.images.shape
     if height != width:
         raise ValueError(f"train_classifier: the images are {height} x {width}; the classifier needs square ones")
     if epochs < 1:
         raise ValueError(f"train_classifier: epochs={epochs}; expected at least 1")
-    classifier = Classifier(len(dataset.class_names), channels, height, generator=Generator((seed, WEIGHTS))).to(device)
+    time_features = 0 if schedule is None else TIME_FEATURES
+    classifier = Classifier(len(dataset.class_names), channels, height, time_features=time_features,
+                            generator=Generator((seed, WEIGHTS))).to(device)
     parameters = FlatParameters(classifier)
     optimizer = AdamW(parameters, weight_decay=WEIGHT_DECAY)
     choices = Generator((seed, CHOICES))
@@ -49,7 +56,11 @@ def train_classifier(
             images = dataset.floats(indices)
             mirrored = choices.random(len(indices)) < 0.5
             images[mirrored] = images[mirrored, :, :, ::-1]
-            loss = F.cross_entropy(classifier(backend.asarray(images, device)), dataset.labels[indices])
+            t = None
+            if schedule is not None:
+                t = choices.integers(0, schedule.num_train_timesteps, len(images))
+                images = q_sample(schedule, images, t, choices.standard_normal(images.shape, images.dtype))
+            loss = F.cross_entropy(classifier(backend.asarray(images, device), t), dataset.labels[indices])
             loss.backward()
             rate = learning_rate_at(step, LEARNING_RATE, batches // 2, "cosine", epochs * batches)
             optimizer.step(parameters.take_gradient(), rate)
@@ -62,11 +73,20 @@ def train_classifier(
 
 def predict(classifier: Classifier, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
     """The class that the classifier sees in each image. images: floats in [-1, 1] (N, C, H, W). Returns int64 (N,)."""
+    return _in_batches(classifier, classifier, images, batch_size).argmax(axis=1)
+
+
+def embed(classifier: Classifier, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
+    """What the classifier says of each image before it decides, `Classifier.embed`. Shapes: see `predict`. Returns (N, 128) floats."""
+    return _in_batches(classifier, classifier.embed, images, batch_size)
+
+
+def _in_batches(classifier: Classifier, function: Callable[[Any], Any], images: np.ndarray, batch_size: int) -> np.ndarray:
     weight = classifier.output.weight
     with no_grad():
-        scores = [backend.to_numpy(classifier(backend.asarray(images[start : start + batch_size], weight.device, weight.dtype)))
-                  for start in range(0, len(images), batch_size)]
-    return np.concatenate(scores).argmax(axis=1)
+        parts = [backend.to_numpy(function(backend.asarray(images[start : start + batch_size], weight.device, weight.dtype)))
+                 for start in range(0, len(images), batch_size)]
+    return np.concatenate(parts)
 
 
 def accuracy(classifier: Classifier, images: np.ndarray, labels: np.ndarray) -> float:

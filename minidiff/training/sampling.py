@@ -1,4 +1,4 @@
-"""`draw`: images of the wanted classes from a trained U-Net.
+"""`draw`: images from a trained U-Net, of what it is told.
 
 It brings together what `minidiff.diffusion` keeps apart: the times to visit, the sampler, guidance, the model in batches.
 Read `judge.py` next.
@@ -14,22 +14,25 @@ import numpy as np
 from minidiff import backend
 from minidiff.autograd import no_grad
 from minidiff.diffusion import Ancestral, Schedule, classifier_free_guidance, member, sample, timesteps
-from minidiff.models import UNet
+from minidiff.models import UNet, UNetConfig
 from minidiff.random import Generator
 
 FAST_STEPS = 50  # of every sampler but ddpm, unless asked otherwise
 
 
 def draw(
-    model: UNet, schedule: Schedule, labels: Sequence[int] | np.ndarray | None, *, generator: Generator, count: int | None = None,
+    model: UNet, schedule: Schedule, context: Any, *, generator: Generator, count: int | None = None, null_context: Any = None,
     sampler: str = "ddpm", steps: int | None = None, eta: float | None = None, guidance: float = 1.0, prediction_type: str = "epsilon",
     batch_size: int = 100, clip: bool = True, timestep_spacing: str = "trailing",
     callback: Callable[[int, int, Any, Any], None] | None = None,
 ) -> np.ndarray:
-    """Draw images of the given classes: (N, C, H, W) floats in the model's dtype, on the host; in [-1, 1] if `clip`.
+    """Draw an image for each context: (N, C, H, W) floats in the model's dtype, on the host; in [-1, 1] if `clip`.
 
     model: in training or evaluation; it is left so. schedule, prediction_type: those it was trained with.
-    labels: (N,) integers in [0, num_classes); or None for `count` images of no class.
+    context: what the model is told: labels, (N,) integers in [0, num_classes); embeddings (N, E); or tokens (N, L, D) (`contexts_of`). None
+        for `count` images of nothing in particular; a model of texts needs null_context for it.
+    null_context: what guidance leads away from, one for all (E,) or (L, D), or (N, ...): a negative prompt. None: no class, the zero
+        vector; a model of texts needs one, the tokens of the empty text.
     generator: on the model's device; draws the noise of all images at once, at each step, so that an image does not depend
         on batch_size (but for rounding), which is how many images go through the network together.
     sampler: a name of `diffusion.SAMPLERS`: "ddpm" takes all T steps, the others 50, where `steps`, 1 to T, may say otherwise. eta: 0 to 1,
@@ -53,21 +56,19 @@ def draw(
         steps = default_steps(sampler, T)
     times = timesteps(T, steps, timestep_spacing)
     chosen = chosen if eta is None else Ancestral(eta=eta)
-    labels, guidance = _labels_and_guidance(c.num_classes, labels, count, guidance)
+    context, null_context, number = _contexts(model, context, null_context, count, guidance)
 
-    def network(x: Any, t: np.ndarray, context: np.ndarray | None) -> Any:
+    def network(x: Any, t: np.ndarray, context: Any) -> Any:
         """The model, batch after batch."""
         xp = backend.array_module(x)
         parts = [slice(start, start + batch_size) for start in range(0, len(t), batch_size)]
         return xp.concatenate([backend.to_array(model(x[part], t[part], None if context is None else context[part])) for part in parts])
 
-    if guidance == 1.0:
-        guided = lambda x, t: network(x, t, labels)
+    if null_context is None or guidance == 1.0:
+        guided = lambda x, t: network(x, t, context)
     else:
-        guided = classifier_free_guidance(network, labels, guidance, c.null_label)
-    weight = model.conv_out.weight
-    number = count if labels is None else len(labels)
-    x = generator.standard_normal((number, c.in_channels, c.sample_size, c.sample_size), weight.dtype)
+        guided = classifier_free_guidance(network, context, guidance, null_context)
+    x = generator.standard_normal((number, c.in_channels, c.sample_size, c.sample_size), model.conv_out.weight.dtype)
     was_training = model.training
     model.eval()
     try:
@@ -84,27 +85,52 @@ def default_steps(sampler: str, num_train_timesteps: int) -> int:
     return num_train_timesteps if sampler == "ddpm" else min(FAST_STEPS, num_train_timesteps)
 
 
-def _labels_and_guidance(
-    num_classes: int | None, labels: Sequence[int] | np.ndarray | None, count: int | None, guidance: float,
-) -> tuple[np.ndarray | None, float]:
-    """The labels, checked, and the guidance that is left to do: none where there is nothing to lean towards."""
-    if labels is None:
+def _contexts(model: UNet, context: Any, null_context: Any, count: int | None, guidance: float) -> tuple[Any, Any, int]:
+    """(context, null_context, number of images), checked; vectors and tokens on the model's device. A null_context of None: no guidance."""
+    c, weight = model.config, model.conv_out.weight
+    of_texts = c.cross_attention_dim is not None
+    if of_texts and null_context is None and (context is None or guidance != 1.0):
+        raise ValueError("draw: a model of texts has to be told what nothing is; give null_context, the tokens of the empty text")
+    if context is None:
         if not isinstance(count, int) or count < 1:
-            raise ValueError(f"draw: without labels, count says how many images, at least 1; got {count!r}")
-        return None, 1.0
+            raise ValueError(f"draw: without a context, count says how many images, at least 1; got {count!r}")
+        if not of_texts:
+            return None, None, count  # the network knows by itself what nothing is
+        nothing = backend.to_numpy(null_context)
+        context, null_context = (nothing if nothing.ndim == 3 else np.repeat(nothing[np.newaxis], count, axis=0)), None
+    if c.num_classes is not None:
+        context, nothing = _labels(c.num_classes, context), c.null_label
+    else:
+        context = backend.asarray(_vectors(c, context), weight.device, weight.dtype)
+        nothing = None if of_texts else np.zeros(c.context_features)
+    if count is not None and count != len(context):
+        raise ValueError(f"draw: {len(context)} contexts, but count={count}; give one of them")
+    return context, nothing if null_context is None else null_context, len(context)
+
+
+def _labels(num_classes: int, labels: Any) -> np.ndarray:
+    """Labels, checked: (N,) int64."""
     labels = np.asarray(labels)
-    if count is not None and count != labels.size:
-        raise ValueError(f"draw: {labels.size} labels, but count={count}; give one of them")
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"draw: expected labels of shape (N,), N >= 1, got {labels.shape}")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"draw: expected integer labels, got {labels.dtype}")
-    if num_classes is None:
-        raise ValueError("draw: labels were given, but this model has no classes; give labels=None and count")
     outside = labels[(labels < 0) | (labels >= num_classes)]
     if outside.size:
         raise ValueError(f"draw: class {outside[0]} does not exist; the classes are 0 to {num_classes - 1}")
-    return labels.astype(np.int64), guidance
+    return labels.astype(np.int64)
+
+
+def _vectors(config: UNetConfig, context: Any) -> np.ndarray:
+    """Embeddings or tokens, checked, on the host."""
+    if config.context_features is None and config.cross_attention_dim is None:
+        raise ValueError("draw: labels were given, but this model has no classes; give None and count")
+    dims, size = (2, config.context_features) if config.context_features is not None else (3, config.cross_attention_dim)
+    context = backend.to_numpy(context)
+    if context.ndim != dims or context.shape[-1] != size or not context.size or context.dtype.kind != "f":
+        raise ValueError(f"draw: expected {'embeddings (N, ' if dims == 2 else 'tokens (N, L, '}{size}) of floats, got {context.dtype} "
+                         f"of shape {context.shape}")
+    return context
 
 
 def labels_of(classes: Sequence[str | int], class_names: Sequence[str]) -> np.ndarray:

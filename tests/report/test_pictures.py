@@ -66,6 +66,27 @@ def test_enlarging_repeats_every_pixel(scale):
         assert (large[offset::scale, offset::scale] == np.moveaxis(image, 0, -1)).all()
 
 
+@given(st.integers(1, 11), st.integers(1, 5))
+def test_captioned_images_stand_in_rows_each_below_its_caption(count, columns):
+    """Images of one colour each: row by row from left to right, all of them whole; and ink above those that have a caption, only there."""
+    images, colours = blocks(1, count, height=20, width=60)
+    picture = pictures.captioned(images[0], ["0.31" if i % 2 else "" for i in range(count)], columns)
+    ink = np.asarray(picture).sum(axis=-1) < 250
+    places = [box(picture, colour)[0] for colour in colours[0]]
+    assert all((bottom - top) % 20 == 0 and (right - left) == 3 * (bottom - top) for top, left, bottom, right in places)
+    for i, (top, left, _, right) in enumerate(places):
+        row, column = divmod(i, columns)
+        assert left == places[column][1] and top == places[row * columns][0] and (row == 0 or top > places[i - columns][2])
+        assert ink[top - pictures.TEXT - 6 : top, left:right].any() == (i % 2 == 1)
+
+
+@pytest.mark.parametrize("images, captions", [(np.zeros((2, 1, 4, 4), np.uint8), ["one"]), (np.zeros((0, 1, 4, 4), np.uint8), [])])
+def test_every_captioned_image_has_one_caption(images, captions):
+    """And there is at least one."""
+    with pytest.raises(ValueError, match=r"captions for \d images; expected one for each"):
+        pictures.captioned(images, captions)
+
+
 def test_grey_images_stay_grey_of_the_same_value():
     """One channel becomes three equal ones."""
     picture = pictures.grid(np.full((1, 1, 1, 4, 4), 77, np.uint8), scale=2)
@@ -166,9 +187,25 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    """It gets its name, and its parents, at the end; nothing is left of one that failed; one that exists stays."""
+    with files.new_folder(tmp_path / "a" / "b") as part:
+        (part / "x").write_text("1")
+        assert not (tmp_path / "a" / "b").exists()
+    assert os.listdir(tmp_path / "a") == ["b"] and os.listdir(tmp_path / "a" / "b") == ["x"]
+    with pytest.raises(RuntimeError, match="half"), files.new_folder(tmp_path / "a" / "c") as part:
+        (part / "x").write_text("1")
+        raise RuntimeError("half of the work is done")
+    assert os.listdir(tmp_path / "a") == ["b"]
+    with pytest.raises(FileExistsError, match=r"a: exists already, and nothing is overwritten"), files.new_folder(tmp_path / "a"):
+        raise AssertionError("the work began")
+
+
 def test_a_free_name_is_one_where_nothing_is(tmp_path):
-    """demo, then demo-2, then demo-3, as the ones before are taken."""
+    """demo, then demo-2, then demo-3, as the ones before are taken; a picture keeps its ending."""
     for expected in ("demo", "demo-2", "demo-3"):
         found = files.free_name(tmp_path / "demo")
         assert found == tmp_path / expected
         found.mkdir()
+    (tmp_path / "search.png").touch()
+    assert files.free_name(tmp_path / "search.png") == tmp_path / "search-2.png"

@@ -1,5 +1,6 @@
 """`TrainConfig` as JSON, and what it refuses."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -35,16 +36,32 @@ def test_the_data_decide_the_shape_of_the_network():
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"colour": "red"}, "unknown settings: colour; known are unet, data"),
+    ({"colour": "red"}, "unknown settings: colour; known are data, class_names"),
     ({"unet": {"depth": 3}}, "unknown unet settings: depth"),
     ({"unet": 7}, "JSON object"),
     ({"unet": {"block": "transformer"}}, "block='transformer'"),
     ({"unet": {"block_out_channels": 5}}, "unet settings"),
+    ({"unet": {"norm_num_groups": 0}}, "norm_num_groups=0; expected at least 1"),
 ])
 def test_settings_that_do_not_exist_are_named(change, message):
     """In the configuration and in the network's."""
     with pytest.raises(ValueError, match=message):
         TrainConfig.from_json({**config().to_json(), **change})
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(UNetConfig), ids=lambda field: field.name)
+def test_every_setting_of_the_network_is_of_its_kind(field):
+    """Whatever JSON can say in the place of a number, a word, a list or a choice: it is refused by name, or it is of the right kind."""
+    right = {"int": (3,), "float": (3, 0.5), "str": ("x",), "bool": (True,), "None": (None,), "tuple[int, ...]": ([], [3])}
+    of_kind = [repr(value) for kind in field.type.split(" | ") for value in right[kind]]
+    for value in (3, 0.5, "x", True, None, [], [3], [0.5], [None], {}, {"a": 1}):
+        settings = {**config().to_json(), "unet": {**config().to_json()["unet"], field.name: value}}
+        if repr(value) in of_kind:
+            with contextlib.suppress(ValueError):
+                TrainConfig.from_json(settings)
+        else:
+            with pytest.raises(ValueError, match=f"TrainConfig: wrong kind of value in the unet settings: {field.name}="):
+                TrainConfig.from_json(settings)
 
 
 def test_settings_without_a_network_are_refused():

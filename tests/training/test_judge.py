@@ -2,19 +2,11 @@
 
 import numpy as np
 import pytest
+from tiny_runs import stripes
 
 from minidiff.data import Dataset
 from minidiff.training import accuracy, accuracy_per_class, predict, train_classifier
-
-
-def stripes(count, seed) -> Dataset:
-    """Noisy images of 12 x 12 with dark rows (0), dark columns (1) or a dark middle (2)."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, count)
-    pattern = np.zeros((3, 12, 12))
-    pattern[0, ::3] = pattern[1, :, ::3] = pattern[2, 3:9, 3:9] = 1
-    images = 120 + 60 * pattern[labels] + random.normal(0, 30, (count, 12, 12))
-    return Dataset(np.clip(images, 0, 255).astype(np.uint8)[:, None], labels, ("rows", "columns", "middle"))
+from minidiff.training.judge import embed
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +37,16 @@ def test_accuracy_is_the_share_of_right_answers(judge):
     for label in (0, 1):
         mine = [one == label for one, truth in zip(seen, two) if truth == label]
         assert per_class[label] == sum(mine) / len(mine)
+
+
+def test_what_it_says_before_it_decides_is_what_it_decides_by(judge):
+    """`embed` through the last layer by hand gives `predict`; 128 numbers, none negative, whatever the batches."""
+    images = stripes(40, 5).floats(slice(None))
+    features = embed(judge, images, batch_size=7)
+    assert features.shape == (40, 128) and features.min() == 0
+    np.testing.assert_allclose(features, embed(judge, images), atol=1e-5)
+    scores = features @ judge.output.weight.data.T + judge.output.bias.data
+    np.testing.assert_array_equal(scores.argmax(axis=1), predict(judge, images))
 
 
 def test_the_same_seed_trains_the_same_judge():

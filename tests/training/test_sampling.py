@@ -144,6 +144,126 @@ def test_a_model_without_classes_draws_without_labels():
         draw(model, SCHEDULE, [0], generator=Generator(0), steps=2)
 
 
+# -- vectors and tokens ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["context_features", "cross_attention_dim"])
+def reader(request):
+    """An untrained model of vectors or of tokens, five contexts for it, what nothing is, and another null context."""
+    size = 6
+    unet = dataclasses.replace(tiny_runs.config().unet, num_classes=None, **{request.param: size})
+    shape = (size,) if request.param == "context_features" else (4, size)
+    numbers = np.random.default_rng(9).normal(size=(7, *shape)).astype(np.float32)
+    nothing = np.zeros(shape, np.float32) if request.param == "context_features" else numbers[5]
+    return UNet(unet, generator=Generator(1)), numbers[:5], nothing, numbers[6]
+
+
+DDIM_5 = {"sampler": "ddim", "steps": 5}
+
+
+def test_a_picture_of_words_does_not_depend_on_how_many_are_drawn_together(reader):
+    """batch_size 1, 2 and 100, with guidance away from something, to rounding."""
+    model, context, _, negative = reader
+    images = [draw(model, SCHEDULE, context, generator=Generator(3), batch_size=size, guidance=2.0, steps=6, null_context=negative)
+              for size in (1, 2, 100)]
+    np.testing.assert_allclose(images[0], images[2], atol=1e-4)
+    np.testing.assert_allclose(images[1], images[2], atol=1e-4)
+
+
+def test_for_words_too_guidance_1_is_the_conditional_and_0_the_unconditional_model(reader):
+    """The unconditional one is what is drawn without a context, and what is drawn of nothing."""
+    model, context, nothing, _ = reader
+    options = {"generator": Generator(5), "null_context": nothing, **DDIM_5}
+    none = draw(model, SCHEDULE, None, count=5, **{**options, "generator": Generator(5)})
+    zero = draw(model, SCHEDULE, context, guidance=0.0, **{**options, "generator": Generator(5)})
+    of_nothing = draw(model, SCHEDULE, np.stack([nothing] * 5), **{**options, "generator": Generator(5)})
+    np.testing.assert_allclose(zero, none, atol=1e-4)
+    np.testing.assert_allclose(of_nothing, none, atol=1e-4)
+    one = draw(model, SCHEDULE, context, **{**options, "generator": Generator(5)})
+    nearly = draw(model, SCHEDULE, context, guidance=1.0 + 1e-7, **{**options, "generator": Generator(5)})
+    np.testing.assert_allclose(one, nearly, atol=1e-4)
+    assert abs(one - none).max() > 1e-3
+
+
+def test_guidance_leads_from_the_null_context_to_the_context(reader):
+    """The answer of `draw` at scale 3 is that of a sampler called by hand with u + 3 (c - u), for a negative context, one for all or one
+    for each, and for nothing."""
+    model, context, nothing, negative = reader
+    each = np.random.default_rng(10).normal(size=context.shape).astype(np.float32)
+    for null in (negative, nothing, each):
+        nulls = np.broadcast_to(null, context.shape).copy()
+
+        def guided(x, t, nulls=nulls):
+            u, c = (backend.to_numpy(model.eval()(x, t, part)) for part in (nulls, context))
+            return u + 3.0 * (c - u)
+
+        generator = Generator(4)
+        x = generator.standard_normal((5, 1, 8, 8))
+        with no_grad():
+            x = sample(guided, SCHEDULE, x, [49, 39, 29, 19, 9], DDPM, generator=generator, clip_denoised=True)
+        drawn = draw(model, SCHEDULE, context, generator=Generator(4), guidance=3.0, null_context=null, steps=5)
+        np.testing.assert_allclose(drawn, backend.to_numpy(x), atol=1e-3)
+
+
+def test_away_from_the_zero_vector_is_what_a_model_of_vectors_does_unasked():
+    """null_context None; a model of tokens cannot know what its empty text is."""
+    config, numbers = tiny_runs.config().unet, np.random.default_rng(9).normal(size=(2, 4, 6)).astype(np.float32)
+    vectors = UNet(dataclasses.replace(config, num_classes=None, context_features=6), generator=Generator(1))
+    options = {"guidance": 2.0, **DDIM_5}
+    np.testing.assert_array_equal(
+        draw(vectors, SCHEDULE, numbers[:, 0], generator=Generator(0), **options),
+        draw(vectors, SCHEDULE, numbers[:, 0], generator=Generator(0), null_context=np.zeros(6), **options))
+    tokens = UNet(dataclasses.replace(config, num_classes=None, cross_attention_dim=6), generator=Generator(1))
+    for context, count in ((numbers, None), (None, 2)):
+        with pytest.raises(ValueError, match="has to be told what nothing is; give null_context, the tokens of the empty text"):
+            draw(tokens, SCHEDULE, context, count=count, generator=Generator(0), **options)
+    draw(tokens, SCHEDULE, numbers, generator=Generator(0), guidance=1.0, **DDIM_5)     # nothing to lead away from
+
+
+def test_a_null_label_may_be_a_class():
+    """A model of classes leads from class 2 to the others; where both are the same, guidance changes nothing."""
+    model = UNet(tiny_runs.config().unet, generator=Generator(1))
+    away = draw(model, SCHEDULE, LABELS, generator=Generator(0), guidance=4.0, null_context=2, **DDIM_5)
+    plain = draw(model, SCHEDULE, LABELS, generator=Generator(0), **DDIM_5)
+    np.testing.assert_allclose(away[2], plain[2], atol=1e-4)
+    assert abs(away[0] - plain[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"context": np.zeros((5, 7), np.float32)},
+     r"expected (embeddings \(N, 6\)|tokens \(N, L, 6\)) of floats, got float32 of shape \(5, 7\)"),
+    ({"context": np.zeros((0, 6), np.float32)}, "expected"), ({"context": np.zeros((5, 0, 6), np.float32)}, "expected"),
+    ({"context": LABELS}, "of floats, got int64"), ({"context": np.zeros(6, np.float32)}, "expected"),
+    ({"count": 7}, "5 contexts, but count=7"), ({"context": None}, "count says how many images"),
+    ({"context": None, "count": 2.0}, "count says how many images"),
+    ({"null_context": np.ones(9, np.float32), "guidance": 2.0}, "null_context"),
+    ({"null_context": np.ones((3, 4, 9, 6), np.float32), "guidance": 2.0}, "null_context"),
+])
+def test_contexts_that_do_not_fit_are_refused(reader, change, message):
+    """By shape, kind and number; the same call without the change draws."""
+    model, context, nothing, _ = reader
+    options = {"context": context, "null_context": nothing, "generator": Generator(0), "steps": 2}
+    draw(model, SCHEDULE, options["context"], **{name: value for name, value in options.items() if name != "context"})
+    options.update(change)
+    with pytest.raises(ValueError, match=message):
+        draw(model, SCHEDULE, options.pop("context"), **options)
+
+
+def test_nothing_in_particular_needs_tokens_of_the_right_shape():
+    """One text for all or one for each; anything else is refused."""
+    model = UNet(dataclasses.replace(tiny_runs.config().unet, num_classes=None, cross_attention_dim=6), generator=Generator(1))
+    text = np.random.default_rng().normal(size=(4, 6)).astype(np.float32)
+    one, each = (draw(model, SCHEDULE, None, count=3, generator=Generator(0), null_context=null, **DDIM_5)
+                 for null in (text, np.stack([text] * 3)))
+    np.testing.assert_array_equal(one, each)
+    for wrong, message in ((np.stack([text] * 2), "2 contexts, but count=3"), (text[:, :5], "tokens"), (text[0], "tokens")):
+        with pytest.raises(ValueError, match=message):
+            draw(model, SCHEDULE, None, count=3, generator=Generator(0), null_context=wrong, **DDIM_5)
+
+
+# -- names of classes ------------------------------------------------------------------------------------------------
+
+
 def test_classes_are_found_by_name_and_by_number():
     """Whatever the case; a class called by a number is meant before the number of a class."""
     names = ("T-shirt/top", "Bag", "Ankle boot")
