@@ -72,8 +72,18 @@ def astype(x: Any, dtype: Any) -> Any:
 
 def log_sum_exp(x: Any, axis: int) -> Any:
     """log sum exp(x) along an axis, which stays with length 1; nothing overflows, and not all can underflow."""
-    largest = (x.amax if hasattr(x, "amax") else x.max)(axis=axis, keepdims=True)  # torch's max returns the positions too
+    largest = _largest(x, axis)
     return largest + apply("log", apply("exp", x - largest).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(x: Any, axis: int) -> Any:
+    """x - log sum exp(x) along an axis: the logarithms of shares that sum to 1, however large x is."""
+    off = x - _largest(x, axis)  # first: log_sum_exp of -10,000 in float32 has three decimal places, too few for the logarithm of a share
+    return off - apply("log", apply("exp", off).sum(axis=axis, keepdims=True))
+
+
+def _largest(x: Any, axis: int) -> Any:
+    return (x.amax if hasattr(x, "amax") else x.max)(axis=axis, keepdims=True)  # torch's max returns the positions too
 
 
 def where(condition: Any, x: Any, y: Any) -> Any:

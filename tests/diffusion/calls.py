@@ -15,7 +15,7 @@ from minidiff import autograd, diffusion
 from minidiff import diffusion as d
 from minidiff.backend import to_array
 from minidiff.diffusion import DECODERS, EDM, PREDICTION_TYPES, SAMPLERS, VARIANCE_TYPES
-from minidiff.diffusion.arrays import apply, is_tensor, log_sum_exp, where
+from minidiff.diffusion.arrays import apply, is_tensor, log_softmax, log_sum_exp, where
 from minidiff.diffusion.lookup import signal_and_noise
 
 S = d.make_schedule("linear", 20, beta_end=0.2)
@@ -135,6 +135,7 @@ FORMULAS = {
     "dynamic_threshold": lambda a, b, t: (d.dynamic_threshold(a, 0.7), d.dynamic_threshold(3 * b, 0.7, 2.0)),
     "static_threshold": lambda a, b, t: (d.static_threshold(a, 0.5), d.static_threshold(b)),
     "log_sum_exp": lambda a, b, t: log_sum_exp(a + 100 * b, 1),
+    "log_softmax": lambda a, b, t: log_softmax(a + 100 * b, 1),
     "where": lambda a, b, t: where(a > b, a, b),
     **{f"vb_terms_bpd, {decoder}": functools.partial(
         lambda a, b, t, decoder: d.vb_terms_bpd(S, a.clip(-1, 1) + 0.02 * tanh(b), a.clip(-1, 1), b, t, "sample", decoder=decoder),

@@ -91,6 +91,17 @@ def test_log_sum_exp_neither_overflows_nor_underflows(values):
     assert found.shape == (1, 1) and found[0, 0] == pytest.approx(expected, rel=1e-14, abs=1e-14)
 
 
+@given(st.lists(st.integers(-20, 20), min_size=1, max_size=6), st.integers(-100_000, 100_000), st.sampled_from([np.float32, np.float64]))
+def test_shares_sum_to_one_wherever_their_logarithms_lie(values, shift, dtype):
+    """Of integers, which float32 holds and subtracts exactly: the quotients as they are, to the dtype's rounding at any shift."""
+    powers = [math.exp(v - max(values)) for v in values]
+    found = arrays.log_softmax(np.array([values], dtype) + dtype(shift), 1)
+    assert found.dtype == dtype
+    eps = float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(found[0], [math.log(p / math.fsum(powers)) for p in powers], rtol=4 * eps, atol=4 * eps)
+    assert abs(np.exp(found).sum() - 1) < 20 * eps
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_concatenation_is_numpy_s(axis):
     """Arrays and Tensors, one after the other; the result is a plain array."""

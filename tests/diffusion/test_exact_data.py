@@ -249,6 +249,31 @@ def test_far_away_the_answers_stay_finite_and_right(kind, far):
     assert np.isfinite(data.start(x, alpha, sigma)).all()
 
 
+@pytest.mark.parametrize("data, components", [
+    (Mixture([0.4, 0.6], [[-1.0, 0.5], [1.0, -0.5]], 0.5), [(0.4, [-1.0, 0.5], 0.5), (0.6, [1.0, -0.5], 0.5)]),
+    (Points([[-1.0, 0.5], [1.0, -0.5]]), [(0.5, [-1.0, 0.5], 0.0), (0.5, [1.0, -0.5], 0.0)])], ids=["mixture", "points"])
+def test_far_away_in_float32_the_shares_sum_to_one(data, components):
+    """Where the density is e^-50,000. The denoiser against 50 digits: off by what rounding the exponents does to the shares, not more.
+
+    An exponent of -50,000 has two decimal places in float32; shares that did not sum to 1 would scale the answer, which is far out, too.
+    """
+    alpha, sigma, u = MP.mpf(0.8), MP.mpf(0.6), 2.0**-24
+    x = (RNG.uniform(-100, 100, (40, 1)) * [1.0, 2.0] + RNG.normal(size=(40, 2))).astype(np.float32)  # between the two, where both count
+    shares = np.exp(data.log_responsibilities(x, 0.8, 0.6))
+    assert shares.dtype == np.float32 and abs(shares.sum(axis=1) - 1).max() < 8 * u
+    for point, got in zip(x.tolist(), data.start(x, 0.8, 0.6)):
+        variances = [(alpha * MP.mpf(s)) ** 2 + sigma**2 for _, _, s in components]
+        exponents = [MP.log(w) - sum((p - alpha * m) ** 2 for p, m in zip(point, mean)) / (2 * v)
+                     for (w, mean, _), v in zip(components, variances)]
+        total = MP.log(sum(MP.exp(e) for e in exponents))
+        off = 16 * u * max(map(abs, exponents))  # of the difference of two exponents; p (1 - p) <= 1/4 of it reaches a share p
+        for d in range(2):
+            answers = [mean[d] + alpha * MP.mpf(s) ** 2 / v * (point[d] - alpha * mean[d])
+                       for (_, mean, s), v in zip(components, variances)]
+            right = sum(MP.exp(e - total) * answer for e, answer in zip(exponents, answers))
+            assert abs(got[d] - right) < abs(answers[0] - answers[1]) * off / 4 + 8 * u * (abs(right) + 1)
+
+
 @every_kind
 def test_almost_no_noise_and_almost_nothing_but_noise(kind):
     """sigma = 1e-8 beside the data, and alpha = 1e-8: against 50 digits."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minidiff.backend import to_numpy
-from minidiff.diffusion.arrays import apply, check_batch, like, log_sum_exp, number
+from minidiff.diffusion.arrays import apply, check_batch, like, log_softmax, log_sum_exp, number
 from minidiff.diffusion.exact.data import ExactData, check_draw, factors
 
 __all__ = ["Mixture"]
@@ -47,8 +47,7 @@ class Mixture(ExactData):
 
             p(k | x) = w_k N(x; alpha m_k, v_k) / sum_j w_j N(x; alpha m_j, v_j)
         """
-        joint = self._log_joint(*self._offsets(x, alpha, sigma))
-        return joint - log_sum_exp(joint, axis=1)
+        return log_softmax(self._log_joint(*self._offsets(x, alpha, sigma)), axis=1)
 
     def log_prob(self, x: Any, alpha: Any, sigma: Any) -> Any:
         """log sum_k w_k N(x; alpha m_k, v_k)."""
@@ -89,8 +88,7 @@ class Mixture(ExactData):
 
     def _average(self, answers: Any, offsets: Any, variances: Any) -> Any:
         """sum_k p(k | x) answers_k, for answers (N, K, *shape)."""
-        joint = self._log_joint(offsets, variances)
-        shares = apply("exp", joint - log_sum_exp(joint, axis=1))
+        shares = apply("exp", log_softmax(self._log_joint(offsets, variances), axis=1))
         return (shares.reshape(*offsets.shape[:2], *(1,) * (len(offsets.shape) - 2)) * answers).sum(axis=1)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minidiff.diffusion.arrays import apply, check_batch, is_tensor, like, log_sum_exp, namespace
+from minidiff.diffusion.arrays import apply, check_batch, is_tensor, like, log_softmax, log_sum_exp, namespace
 from minidiff.diffusion.exact.data import ExactData, check_draw, factors
 
 __all__ = ["Points"]
@@ -40,8 +40,7 @@ class Points(ExactData):
 
             p(k | x) = softmax_k(-|x - alpha y_k|^2 / (2 sigma^2))
         """
-        exponents = self._exponents(x, alpha, sigma)
-        return exponents - log_sum_exp(exponents, axis=1)
+        return log_softmax(self._exponents(x, alpha, sigma), axis=1)
 
     def start(self, x: Any, alpha: Any, sigma: Any) -> Any:
         """sum_k p(k | x) y_k: attention to the data set, with x as the query."""
