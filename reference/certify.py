@@ -14,6 +14,7 @@ import mpmath
 import numpy as np
 
 from minidiff.verify.judge import distance
+from minidiff.verify.suite import cotangent_of
 from reference.oracles import oracles
 from reference.oracles.oracle import Oracle
 
@@ -76,7 +77,7 @@ def certify(case: Any, expected: Mapping[str, np.ndarray], noise: Mapping[str, A
 
 
 def _without_cotangents(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: x for name, x in arrays.items() if name.split(".")[0] != "cotangent"}
+    return {name: x for name, x in arrays.items() if cotangent_of(name) is None}
 
 
 def _as(dtype: np.dtype, values: np.ndarray) -> np.ndarray:
@@ -90,7 +91,7 @@ def _along_directions(case: Any, oracle: Oracle, arrays: Mapping[str, Any], name
                       noise: Mapping[str, Any]) -> float:
     """The largest difference of <gradient, v> and the derivative along v, in noise units; raises Uncertified above ALLOWED."""
     generator = np.random.default_rng(len(case.id))
-    cotangents = {key.partition(".")[2] or "output": x for key, x in arrays.items() if key.split(".")[0] == "cotangent"}
+    cotangents = {output: x for key, x in arrays.items() if (output := cotangent_of(key))}
     gradient, largest = expected[f"grad.{name}"], 0.0
 
     def objective(x: Any) -> Any:

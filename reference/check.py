@@ -23,7 +23,7 @@ from jsonschema import Draft202012Validator
 
 from minidiff.verify.exchange import LINE, request
 from minidiff.verify.judge import FAR, distance
-from minidiff.verify.suite import VERSION, Case, Suite, SuiteError, description, load_suite
+from minidiff.verify.suite import VERSION, Case, Suite, SuiteError, cotangent_of, description, load_suite
 from reference.certify import ALLOWED
 from reference.generate import CATALOGUE, catalogue
 
@@ -136,7 +136,7 @@ def _case(case: Case, manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"its operation is {case.operation}, which is not that of its id, or not described"
         return
     for part in ("inputs", "settings", "outputs"):
-        names = [name for name in entry[part] if name.split(".")[0] not in ("cotangent", "grad")]
+        names = [name for name in entry[part] if cotangent_of(name) is None and not name.startswith("grad.")]
         yield from (f"{name} of its {part} is not described" for name in names if not description(operation[part], name))
     flags = {told["flag"] for told in entry["mutants"].values()}
     yield from (f"the flag {flag} of a mutant is not among its flags" for flag in sorted(flags - set(entry["flags"])))

@@ -27,7 +27,7 @@ import numpy as np
 from minidiff.verify.adapters.minidiff import Minidiff
 from minidiff.verify.implementation import by_name
 from minidiff.verify.judge import FAR, LIMITS, distance
-from minidiff.verify.suite import VERSION, Task, arrays_from_json, arrays_from_safetensors
+from minidiff.verify.suite import VERSION, Task, arrays_from_json, arrays_from_safetensors, cotangent_of
 from reference.case import Case, Mutant
 from reference.cases import modules
 from reference.certify import Uncertified, certify
@@ -72,7 +72,7 @@ class Mutated(Minidiff):
 def answer(case: Case, mutant: Mutant | None = None) -> dict[str, np.ndarray]:
     """What minidiff answers in float64, or what it would with a mistake."""
     implementation = Minidiff("cpu", "float64") if mutant is None else Mutated(case.operation, mutant)
-    arrays = {name: implementation.array(x, False) for name, x in case.inputs.items() if name.split(".")[0] != "cotangent"}
+    arrays = {name: implementation.array(x, False) for name, x in case.inputs.items() if cotangent_of(name) is None}
     names = list(by_name(implementation.operations[case.operation](arrays, dict(case.settings))))
     names += [f"grad.{name}" for name in case.gradients if f"grad.{name}" not in names]
     return {name: np.asarray(x) for name, x in implementation.run(_task(case, names)).items()}
@@ -166,7 +166,7 @@ def settled(case: Case, folder: Path) -> tuple[dict[str, Any], bytes]:
     path = folder / name
     if path.exists():
         old = arrays_from_json(json.loads(path.read_bytes())) if small else arrays_from_safetensors(path.read_bytes())
-        arrays = _settled(case.id, old, arrays, entry)
+        arrays = _with_released_bits(case.id, old, arrays, entry)
     data = to_bytes(arrays, small)
     return {**entry, "file": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}, data
 
@@ -209,7 +209,8 @@ def _alike(noise: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
         for key, told in noise.items())
 
 
-def _settled(id: str, old: Mapping[str, np.ndarray], new: dict[str, np.ndarray], entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _with_released_bits(id: str, old: Mapping[str, np.ndarray], new: dict[str, np.ndarray],
+                        entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The new arrays, with the released bits wherever they say the same. Raises Refused for a released value that would change."""
     kept = dict(new)
     for name, x in old.items():

@@ -10,9 +10,9 @@ EXAMPLES = """\
   minidiff verify run -- ./my-program --fast            a program that speaks the protocol (reference/PROTOCOL.md)
   minidiff verify run --python mypackage.port:OPERATIONS
   minidiff verify run --adapter torch --cases "group_norm/*" --cases conv2d
-  minidiff verify export tasks                          the questions as files, for a program that cannot be started here
+  minidiff verify export tasks --cases conv2d           the questions as files, for a program that cannot be started here
   minidiff verify check tasks --json report.json        its answers
-  minidiff verify list                                  all cases
+  minidiff verify list --cases group_norm               what there is, and why
   minidiff verify show group_norm/tiny                  one of them in full
 """
 PATTERN = "an operation, an id, or a pattern like 'conv2d/*'"
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = commands.add_parser("list", help="print the cases and why each exists")
     show = commands.add_parser("show", help="print a case in full: equation, inputs, expected outputs, common mistakes")
     show.add_argument("id", metavar="ID", help="a case, such as group_norm/tiny")
-    for command in (export, listing):
-        command.add_argument("patterns", metavar="PATTERN", nargs="*", help=f"only these cases: {PATTERN}")
+    for command in (commands.choices["run"], export, listing):
+        command.add_argument("--cases", action="append", default=[], metavar="PATTERN", help=f"only these: {PATTERN} (again for more)")
     for command in commands.choices.values():
         command.add_argument("--reference", metavar="DIR", help="folder of the suite (default: MINIDIFF_REFERENCE, or the checkout's)")
 
@@ -45,7 +45,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="with --adapter: cpu or cuda")
     parser.add_argument("--dtype", help="with --adapter: float32 or float64")
     parser.add_argument("--timeout", type=amount, metavar="S", help="seconds that a program may take for one answer (default: 60)")
-    parser.add_argument("--cases", action="append", default=[], metavar="PATTERN", help=f"only these: {PATTERN} (again for more)")
     _add_report(parser)
 
 
@@ -65,14 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
     a = arguments
     suite = verify.load_suite(a.reference)
     if a.way == "list":
-        for case in suite.matching(a.patterns):
+        for case in suite.matching(a.cases):
             print(f"{case.id:<40} {case.entry['reason']}")
         return 0
     if a.way == "show":
         print(verify.show(suite[a.id], suite), end="")
         return 0
     if a.way == "export":
-        cases = suite.matching(a.patterns)
+        cases = suite.matching(a.cases)
         verify.export(suite, cases, a.folder)
         print(f"{len(cases)} tasks in {a.folder / 'tasks.jsonl'}; write the answers into {a.folder / 'outputs'}, then: "
               f"minidiff verify check {a.folder}")

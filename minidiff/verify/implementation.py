@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .suite import Task
+from .suite import Task, cotangent_of
 
 
 class Unsupported(Exception):
@@ -42,17 +42,24 @@ class Functions:
     """An implementation from a mapping of operation names to functions.
 
     Each is called as function(inputs, settings), the inputs NumPy arrays by name, and returns the outputs by name, or the array alone if
-    the only output is "output". Gradients may be left out. An operation that is not in the mapping is skipped.
+    the only output is "output". Gradients may be left out. An operation that is not in the mapping is skipped; a name in it that is no
+    operation is refused by `verify`.
     """
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]], name: str = "functions") -> None:
         self.functions, self.name = functions, name
 
     def run(self, task: Task) -> Mapping[str, Any]:
-        """The outputs by name. Raises Unsupported for an operation that is not in the mapping."""
+        """The outputs by name. Raises Unsupported for an operation that is not in the mapping, NoAnswer for None instead of an array."""
         if task.operation not in self.functions:
             raise Unsupported(f"{self.name} has no {task.operation}")
-        return by_name(self.functions[task.operation](dict(task.inputs), dict(task.settings)))
+        found = self.functions[task.operation](dict(task.inputs), dict(task.settings))
+        outputs = by_name(found)
+        nothing = [name for name, x in outputs.items() if x is None]
+        if nothing:
+            what = "None" if found is None else f"None as {', '.join(nothing)}"
+            raise NoAnswer(f"the function of {task.operation} returned {what}; expected arrays; leave out gradients that it does not have")
+        return outputs
 
 
 def implementation_at(place: str) -> Implementation:
@@ -109,7 +116,7 @@ class Differentiable(ABC):
             raise Unsupported(f"{self.name} has no {task.operation}")
         wanted = task.gradients
         inputs = {name: self.array(values, name in wanted) for name, values in task.inputs.items()}
-        cotangents = {name.partition(".")[2] or "output": inputs.pop(name) for name in task.inputs if name.split(".")[0] == "cotangent"}
+        cotangents = {output: inputs.pop(name) for name in task.inputs if (output := cotangent_of(name))}
         outputs = by_name(self.operations[task.operation](inputs, dict(task.settings)))
         open_ = [name for name in wanted if f"grad.{name}" not in outputs]
         if open_:

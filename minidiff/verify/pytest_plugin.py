@@ -14,7 +14,7 @@ import pytest
 
 from .implementation import implementation_at
 from .report import details
-from .runner import Report, verdict_on
+from .runner import Report, check_names, verdict_on
 from .suite import PRECISIONS, load_suite
 
 
@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     try:
         implementation = implementation_at(place)
         suite = load_suite(config.getoption("--minidiff-reference"))
+        check_names(implementation, suite)
         cases = suite.matching(config.getoption("--minidiff-cases"))
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error

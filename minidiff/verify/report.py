@@ -25,6 +25,8 @@ STATUSES = ("passed", "failed", "skipped", "error", "damaged")
 WIDTH = 110
 FEW = 5
 """Cases that end with the same error are told one by one up to so many, else together."""
+NAMED = 20
+"""Of cases that are told together the text names so many."""
 
 
 # -- text -------------------------------------------------------------------------------------------------------------
@@ -32,33 +34,36 @@ FEW = 5
 
 def as_text(report: Report, suite: Suite) -> str:
     """The table, what is wrong one by one, what was left out, and a line that sums up."""
-    wrong = [*(details(verdict, report, suite) for verdict in _diagnosed_first(report.unexpected)), *_alike(report.unexpected)]
+    alike = _breaking_alike(report.unexpected)
+    one_by_one = [verdict for verdict in report.unexpected if verdict.status != "error" or verdict.message not in alike]
+    wrong = [*(details(verdict, report, suite) for verdict in _diagnosed_first(one_by_one)), *(_together(*each) for each in alike.items())]
     pieces = ["\n".join(_table(report)), *wrong, "\n".join(_left_out(report)), _summary(report, suite)]
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
 def _diagnosed_first(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those that are told one by one: of each operation the cases whose mistake is known first; not those that break off alike."""
+    """Of each operation the cases whose mistake is known first."""
     operations = list(dict.fromkeys(verdict.operation for verdict in verdicts))
-    alike = _breaking_alike(verdicts)
-    one_by_one = [verdict for verdict in verdicts if verdict.status != "error" or verdict.message not in alike]
-    return sorted(one_by_one, key=lambda verdict: (operations.index(verdict.operation), not _known(verdict)))
+    return sorted(verdicts, key=lambda verdict: (operations.index(verdict.operation), not _known(verdict)))
 
 
 def _known(verdict: Verdict) -> bool:
     return verdict.diagnosis is not None and verdict.diagnosis.certain
 
 
-def _breaking_alike(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Messages that more than FEW cases end with, and how many."""
-    counts = Counter(verdict.message for verdict in verdicts if verdict.status == "error")
-    return {message: count for message, count in counts.items() if count > FEW}
+def _breaking_alike(verdicts: Sequence[Verdict]) -> dict[str, list[str]]:
+    """Messages that more than FEW cases end with, and their ids."""
+    ids: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.status == "error":
+            ids.setdefault(verdict.message, []).append(verdict.id)
+    return {message: found for message, found in ids.items() if len(found) > FEW}
 
 
-def _alike(verdicts: Sequence[Verdict]) -> list[str]:
-    """A line for all the cases that end with the same message."""
-    lines = [_wrapped("", f"{count} cases: {message}") for message, count in _breaking_alike(verdicts).items()]
-    return ["ERROR\n" + "\n".join(found) for found in lines]
+def _together(message: str, ids: Sequence[str]) -> str:
+    """All the cases that end with the same message."""
+    more = f" and {len(ids) - NAMED} more, which --json has" if len(ids) > NAMED else ""
+    return "\n".join([f"ERROR in {len(ids)} cases", *_wrapped("", message), *_wrapped("the cases: ", ", ".join(ids[:NAMED]) + more)])
 
 
 def _table(report: Report) -> list[str]:
@@ -127,7 +132,10 @@ def _far(error: Error) -> str:
 def _diagnosed(verdict: Verdict, report: Report, suite: Suite) -> list[str]:
     """The mistake in words, and if it is just that one, its note; else what another case of the operation says."""
     if not _known(verdict):
-        others = {other.diagnosis.words: other.id for other in report.verdicts if other.operation == verdict.operation and _known(other)}
+        others: dict[str, str] = {}
+        for other in report.verdicts:
+            if other.operation == verdict.operation and _known(other):
+                others.setdefault(other.diagnosis.words, other.id)
         if others:
             return _wrapped("", "; ".join(f"perhaps, as in {id}: {words}" for words, id in others.items()))
     if verdict.diagnosis is None or (verdict.message and not _known(verdict)):

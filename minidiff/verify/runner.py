@@ -58,13 +58,14 @@ def verify(
 
     implementation: an `Implementation`, or a mapping as `Functions` takes it. suite: None loads the one that `load_suite` finds. cases: of
     it; None are all. precision: what it computes in, one of PRECISIONS, by whose noise it is judged. expected_failures: ids of cases
-    that are known to fail. progress: called with each verdict. Raises ValueError for an unknown precision and for an expected failure
-    that is no case; SuiteError for a suite that is missing or damaged.
+    that are known to fail. progress: called with each verdict. Raises ValueError for an unknown precision, for an expected failure
+    that is no case, and for a mapping with a name that is no operation; SuiteError for a suite that is missing or damaged.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"verify: unknown precision {precision!r}; choose from {', '.join(PRECISIONS)}")
     suite = load_suite() if suite is None else suite
     implementation = Functions(implementation) if isinstance(implementation, Mapping) else implementation
+    check_names(implementation, suite)
     expected = frozenset(expected_failures)
     for id in sorted(expected):
         suite[id]  # raises for one that is no case
@@ -76,11 +77,26 @@ def verify(
     return Report(implementation.name, precision, tuple(verdicts), expected)
 
 
+def check_names(implementation: Implementation, suite: Suite) -> None:
+    """Raise ValueError for a mapping with a name that is no operation of the suite: misspelled, it would be skipped without a word."""
+    import difflib
+
+    known = suite.manifest["operations"]
+    unknown = [name for name in implementation.functions if name not in known] if isinstance(implementation, Functions) else []
+    if unknown:
+        near = {name: difflib.get_close_matches(str(name), known, 3) for name in unknown}
+        told = [f"{name!r} (nearest: {', '.join(names)})" if names else repr(name) for name, names in near.items()]
+        raise ValueError(f"{implementation.name}: no operation of the suite is called {', '.join(told)}; minidiff verify list has them all")
+
+
 def verdict_on(case: Case, implementation: Implementation, precision: str = "float32") -> Verdict:
     """Ask for one case and judge the answer: whatever the implementation raises becomes a verdict, and so does a damaged case."""
     start = time.perf_counter()
     try:
-        verdict = judge(case, implementation.run(case.task), precision)
+        answer = implementation.run(case.task)
+        if not isinstance(answer, Mapping):
+            raise NoAnswer(f"run(task) returned {type(answer).__name__}; expected the outputs by name, a mapping")
+        verdict = judge(case, answer, precision)
     except Unsupported as reason:
         verdict = Verdict(case.id, case.operation, "skipped", str(reason))
     except NoAnswer as reason:

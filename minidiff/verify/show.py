@@ -22,7 +22,7 @@ def show(case: Case, suite: Suite) -> str:
     operation = suite.manifest["operations"][case.operation]
     pieces = [
         _section(case.id, [_text(entry["reason"])]),
-        _section("equation", [_text(operation["equation"]), _text(f"derived in {operation['chapter']}")]),
+        _section("equation", [*_lines(operation["equation"]), _text(f"derived in {operation['chapter']}")]),
         _section("settings", [_text(f"{name} = {json.dumps(value)}" + _about(operation["settings"], name))
                               for name, value in entry["settings"].items()]),
         _section("inputs", [_array(name, case.task.inputs[name], _about(operation["inputs"], name)) for name in entry["inputs"]]),
@@ -41,6 +41,11 @@ def _section(title: str, lines: Sequence[str]) -> str:
 def _text(text: str, indent: str = "  ") -> str:
     return textwrap.fill(" ".join(text.split()), 110, initial_indent=indent, subsequent_indent=indent + "  ", break_long_words=False,
                          break_on_hyphens=False)
+
+
+def _lines(text: str) -> list[str]:
+    """A text that has lines of its own, which mean something: each as it begins."""
+    return [_text(line, "  " + line[:len(line) - len(line.lstrip())]) for line in text.splitlines() if line.strip()]
 
 
 def _about(told: Mapping[str, str], name: str) -> str:

@@ -28,6 +28,12 @@ ID = re.compile(r"\w+/\w[\w.,=+-]*", re.ASCII)
 """What a case's id looks like: it is also the name of files."""
 
 
+def cotangent_of(name: str) -> str | None:
+    """The output that this input is the factor of: "cotangent" of "output", "cotangent.NAME" of "NAME"; None for any other input."""
+    first, _, output = name.partition(".")
+    return (output or "output") if first == "cotangent" else None
+
+
 class SuiteError(ValueError):
     """A reference suite that is missing, damaged, or of another version, and a case that it does not have."""
 

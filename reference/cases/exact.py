@@ -261,6 +261,15 @@ def _tweedie(start):
     return compute
 
 
+def _underflow(operation: str) -> dict[str, Mutant]:
+    """What comes out where all densities are 0: their sum has the logarithm -inf, their shares are 0 / 0."""
+    log_prob = operation.endswith("log_prob")
+    words = ("your densities underflow to 0, and the logarithm of their sum is -inf" if log_prob else
+             "your densities underflow to 0, and their shares are 0 / 0")
+    return {"underflow": Mutant(words, "exact-underflow", compute=lambda inputs, settings: RIGHT[operation](inputs, settings) * 0 + (
+        -np.inf if log_prob else np.nan))}
+
+
 WRONG_SHARES = {
     "nearest": ("takes the most likely component alone", "exact-nearest", _shared(_right_exponent, _nearest)),
     "normalizer": ("leaves out the normalizing factors of the components", "exact-weights", _shared(
@@ -298,8 +307,8 @@ def _mixtures() -> Iterator[Case]:
         arrays = {"x": x, **_levels(0.9998, 0.02, 2), "means": means,
                   "stds": np.array([[0.03, 0.03], [0.03, 0.03], [0.04, 0.02]], dtype=np.float32)}
         std = {"std": _mistakes("mixture", method, "stds")["std"]}
-        yield Case(id, "many standard deviations from every component, between two: exp underflows", arrays, weights, (), std,
-                   flags=("exact-underflow",))
+        yield Case(id, "many standard deviations from every component, between two: exp underflows", arrays, weights, (),
+                   {**std, **_underflow(operation)})
     id = "mixture_score/nearly-noise"
     yield Case(id, "alpha is a hundredth: p(k | x) is nearly w_k", {
         "x": draw(f"{id}:x", 2, 2), **_levels(0.01, 0.99995, 2), **_mixture(id)}, weights, (), {
@@ -331,7 +340,7 @@ def _points() -> Iterator[Case]:
         x = _between(draw(f"{id}:x", 2, 5, scale=2.0), data[0], data[1], 0.9998, 0.0025)
         arrays = {"x": x, **_levels(0.9998, 0.05, 2), "data": data}
         yield Case(id, "a hundred standard deviations from every point, between two: exp underflows", arrays, {}, (), {
-            "sigma": _mistakes("points", method, "")["sigma"]}, flags=("exact-underflow",))
+            "sigma": _mistakes("points", method, "")["sigma"], **_underflow(f"points_{method}")})
 
 
 # -- walks ---------------------------------------------------------------------------------------------------------------------------

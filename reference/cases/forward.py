@@ -260,6 +260,12 @@ def _earlier(function: Compute) -> Mutant:
     return Mutant("you look up t - 1; times begin at 0", "schedule-index", compute=_moved(-1, function))
 
 
+def _with_earlier(function: Compute) -> Mutant:
+    """The time before, where there is one."""
+    return Mutant("you look up t - 1, or 0 where there is none; times begin at 0", "schedule-index",
+                  compute=_with(function, t=lambda inputs: np.maximum(host(inputs["t"]) - 1, 0)))
+
+
 def _forward() -> Iterator[Case]:
     def no_root(schedule, inputs, t):
         x = inputs["x_prev"]
@@ -391,7 +397,7 @@ def _posteriors() -> Iterator[Case]:
     mutants = {
         "one-step": one_step, "beta": Mutant("your variance is beta_t, not beta~_t", "posterior-beta", compute=changed(beta)),
         "swapped": Mutant("your coefficients of x_0 and x_t are swapped", "posterior-swapped", compute=changed(swapped)),
-        "later": _later(function),
+        "later": _later(function), "earlier": _with_earlier(function),
     }
     clipped = Mutant("your log variance at t = 0 is log 1e-20; here it is that of t = 1", "posterior-log-variance",
                      settings={"min_variance": 1e-20})
@@ -399,11 +405,14 @@ def _posteriors() -> Iterator[Case]:
                        settings={"min_variance": None})
     for name, reason, t, settings, least, these in (
         ("first-time", "t = 0: the mean is x_0, the variance 0", [0, 1], LINEAR, None, {
-            "min-variance": clipped, "later": _later(function)}),
-        ("first-time-min-variance", "t = 0 with diffusers' convention", [0, 1], LINEAR, 1e-20, {"next": unclipped}),
+            "min-variance": clipped, "later": _later(function), "earlier": _with_earlier(function)}),
+        ("first-time-min-variance", "t = 0 with diffusers' convention", [0, 1], LINEAR, 1e-20, {
+            "next": unclipped, "earlier": _with_earlier(function)}),
         ("batch", "each of a batch has its own time", [1, 300, 998], LINEAR, None, mutants),
-        ("cosine", "the last step of the cosine schedule", [500, 999], COSINE, None, {"one-step": one_step, "swapped": mutants["swapped"]}),
-        ("zero-snr", "from pure noise: x_t has no weight", [999, 998], RESCALED, None, {"swapped": mutants["swapped"]}),
+        ("cosine", "the last step of the cosine schedule", [500, 999], COSINE, None, {
+            name: mutants[name] for name in ("one-step", "swapped", "earlier")}),
+        ("zero-snr", "from pure noise: x_t has no weight", [999, 998], RESCALED, None, {
+            name: mutants[name] for name in ("swapped", "earlier")}),
     ):
         id = f"q_posterior_mean_variance/{name}"
         yield Case(id, reason, _inputs(id, t, "x_start", "x_t"), {**settings, "min_variance": least}, (), these)
@@ -417,7 +426,7 @@ def _posteriors() -> Iterator[Case]:
 
     id = "q_posterior_mean_from_epsilon/batch"
     yield Case(id, "the mean as Algorithm 2 has it", _inputs(id, [0, 77, 999], "x_t", "noise"), LINEAR, (), {
-        "one-step": _one_step(function), "later": _with_later(function), "no-root": Mutant(
+        "one-step": _one_step(function), "later": _with_later(function), "earlier": _with_earlier(function), "no-root": Mutant(
             "you divide the noise by 1 - abar_t, not by its root", "forward-variance", compute=_instead(no_root))})
 
 
@@ -555,7 +564,7 @@ def _steps_back() -> Iterator[Case]:
     small = Mutant("your variance is beta~_t: fixed_small", "posterior-beta", settings={"variance_type": "fixed_small"})
     clipped = Mutant("your log variance at t = 0 is log 1e-20", "posterior-log-variance", settings={"min_variance": 1e-20})
     yield case("fixed-small", "the posterior's variance", [1, 500, 998], {
-        "fixed-large": large, "later": _later(function), "deviation": Mutant(
+        "fixed-large": large, "later": _later(function), "earlier": _with_earlier(function), "deviation": Mutant(
             "your log variance is that of the standard deviation", "variance-log", compute=after(deviation)),
         "as-v": Mutant("you read epsilon as v", "prediction-type", settings={"prediction_type": "v_prediction"})})
     yield case("fixed-small-first-time", "t = 0: the variance is 0, its logarithm that of t = 1", [0, 0], {"min-variance": clipped})
@@ -578,7 +587,9 @@ def _steps_back() -> Iterator[Case]:
                               compute=after(from_0_to_1)),
         "turned": Mutant("your -1 means beta_t and your 1 beta~_t", "variance-learned", compute=after(turned_range)),
         "as-log-variance": Mutant("you read the place in the range as the log variance", "variance-learned",
-                                  settings={"variance_type": "learned"})}, variance_type="learned_range")
+                                  settings={"variance_type": "learned"}),
+        "min-variance": Mutant("at t = 0 your log beta~ is log 1e-20; here it is that of t = 1", "posterior-log-variance",
+                               settings={"min_variance": 1e-20})}, variance_type="learned_range")
     yield case("clipped", "x_0 is clipped before the mean is taken", [40, 800], {
         "unclipped": Mutant("you do not clip", "clip-mean", settings={"clip_denoised": False}),
         "unclipped-mean": Mutant("you clip x_0 but take the mean from epsilon", "clip-mean", compute=after(unclipped_mean))},

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidiff import functional as F
-from minidiff.diffusion import DDPM, path, sample, sdedit_times, shifted_mean
+from minidiff.diffusion import DDPM, Move, Path, Plan, Row, path, sample, sdedit_times, shifted_mean
 from minidiff.verify.adapters.minidiff.guidance import OPERATIONS as RIGHT
 from minidiff.verify.adapters.minidiff.guidance import SAMPLERS, data_model, edited, inpainted, inverted, label_gradient
 from minidiff.verify.adapters.minidiff.samplers import arrays, process_of
@@ -179,6 +179,9 @@ NOTES = {
     "inversion-start": Note(
         "convention", "The walk up begins at the data, or takes the data for x at time 0.", "None that is seen; a different latent.",
         ("guided-diffusion, ddim_reverse_sample",)),
+    "inversion-previous-timestep": Note(
+        "indexing", "A step up begins at the time before in the list, not at t - T // N.",
+        "The latent is one of other noise levels: the way back misses the picture.", ("diffusers DDIMInverseScheduler.step",)),
     "inversion-corrections": Note("default", "The step up is not corrected.", "The way back does not lead to the same image."),
 }
 
@@ -452,13 +455,17 @@ def _edits() -> Iterator[Case]:
     none = _said("you do not correct the step up", "inversion-corrections", corrections=0)
     less = Mutant("your times are one less than the list says", "inversion-start", compute=lambda inputs, settings: inverted(
         inputs, {**settings, "times": [t - 1 for t in settings["times"]]}))
+    strided = Mutant("you step up from t - T // N, not from the time before in the list, and ask the model where the step ends",
+                     "inversion-previous-timestep", compute=_strided_upwards)
     for name, reason, changes, mutants in (
-        ("start", "the model is asked where the step begins", {}, {"asked-at-end": end, "times-less-one": less}),
+        ("start", "the model is asked where the step begins", {}, {
+            "asked-at-end": end, "times-less-one": less, "strided": strided}),
         ("end", "the model is asked for the level where the step ends: diffusers' inverse scheduler", {"asked_at": "end"},
-         {"asked-at-start": start}),
+         {"asked-at-start": start, "strided": strided}),
         ("corrected", "each step is solved by two more calls", {"corrections": 2}, {"not-corrected": none}),
         ("abar-0", "the data is taken for x at time 0, as in OpenAI's code", {"set_alpha_to_one": False}, {
-            "begins-at-data": _said("your walk begins at the data, abar = 1", "inversion-start", set_alpha_to_one=True)}),
+            "begins-at-data": _said("your walk begins at the data, abar = 1", "inversion-start", set_alpha_to_one=True),
+            "strided": strided}),
         ("sigmas", "up to sigma = 10", {"process": SIGMAS, "times": FIVE}, {"asked-at-end": end}),
     ):
         id = f"ddim_inversion/{name}"
@@ -468,6 +475,23 @@ def _edits() -> Iterator[Case]:
     yield Case(id, "up under one model, down under another", _draw(id, *SHAPE, x_start=0.5), settings, (), {
         "not-corrected": none, "asked-at-end": _said("you do not correct, and ask where the step ends", "inversion-asked-at", corrections=0,
                                                      asked_at="end")})
+
+
+class _StridedUpwards:
+    """DDIM upwards by steps of T // N, whatever the list says."""
+
+    def plan(self, path: Path) -> Plan:
+        stride, moves = path.process.num_train_timesteps // len(path), []
+        for t in path.levels[-2::-1]:
+            s = path.process.level(t.time - stride) if t.time >= stride else path.levels[-1]
+            h = s.half_log_snr - t.half_log_snr
+            moves.append(Move(t, settle=Row(t.alpha / s.alpha, (-t.sigma * float(np.expm1(-h)),)), to=t))
+        return Plan("epsilon", moves)
+
+
+def _strided_upwards(inputs, settings):
+    return sample(data_model(settings), process_of(settings["process"]), inputs["x_start"], settings["times"], _StridedUpwards(),
+                  set_alpha_to_one=settings["set_alpha_to_one"])
 
 
 def _truncated(inputs, settings):

@@ -202,6 +202,10 @@ NOTES = {
     "loss-target": Note(
         "formula", "The target is what the model is said to predict, v = alpha eps - sigma x_0 with its sign.",
         "The model learns something else than what the sampler reads from it."),
+    "loss-snr": Note(
+        "convention", "The squared error in what is predicted is not weighted unless a weight is asked for; SNR for x_0 and "
+                      "SNR / (SNR + 1) for v turn it into the loss of epsilon.",
+        "Noisy times count less: slower learning of what is large.", ("denoising-diffusion-pytorch: loss_weight, even without min-SNR",)),
     "loss-weight-normalized": Note(
         "convention", "Weights multiply; they are not divided by their sum.", "The weighting of a batch depends on its other members."),
     "hybrid-factor": Note(
@@ -234,6 +238,10 @@ NOTES = {
     "bin-approximate": Note(
         "numerics", "OpenAI's code has a tanh for the normal distribution function, and no probability below 1e-12.",
         "Likelihoods off by up to 1.8e-4, and bounded where a pixel is badly wrong.", ("guided-diffusion, losses.py",)),
+    "bin-underflow": Note(
+        "numerics", "Far from the mean both distribution functions are 0 or 1 to all digits: the logarithm of their difference has to be "
+                    "formed from the ratio of the tails.",
+        "An infinite loss for one bad pixel, and NaN in the weights after it."),
     "score-sign": Note(
         "formula", "The score of noised data given the data is -eps / sigma.", "The model points away from the data."),
     "score-half": Note(
@@ -393,12 +401,25 @@ def _squared() -> Iterator[Case]:
                   compute=lambda i, s: F.sqrt(right.OPERATIONS["simple_loss"](i, s)))
     absolute = Mutant("your loss is the mean absolute error", "loss-mean",
                       compute=lambda i, s: F.mean(abs(i["model_output"] - i["noise"])))
+    def as_epsilon(name, words):
+        """Weighted so that the error is that of epsilon: SNR for x_0, SNR / (SNR + 1) for v."""
+        def compute(inputs, settings):
+            snr = np.exp(process_of(settings).log_snr(host(inputs["t"])))
+            weight = {"sample": snr, "v_prediction": snr / (snr + 1)}[settings["prediction_type"]]
+            if name == "simple_loss":
+                return right.OPERATIONS[name]({**inputs, "weight": weight}, settings)
+            return right.OPERATIONS[name](inputs, settings) * weight
+
+        return Mutant(words, "loss-snr", compute=compute)
+
+    snr_v = "you weight the loss of v by SNR / (SNR + 1), which nobody asked for"
     yield case("simple_loss/epsilon", "the loss of Ho et al.", "epsilon", {
         "sum": total, "root": root, "absolute": absolute, "half": Mutant(
             "you halve the squared error", "loss-mean", compute=_times("simple_loss", lambda i, s: 0.5))})
     yield case("simple_loss/v", "the target depends on the time", "v_prediction", {
-        "epsilon": as_type("epsilon"), "sign": minus_v("simple_loss"), "sum": total})
-    yield case("simple_loss/sample", "x_0 itself is predicted", "sample", {"epsilon": as_type("epsilon")})
+        "epsilon": as_type("epsilon"), "sign": minus_v("simple_loss"), "sum": total, "snr": as_epsilon("simple_loss", snr_v)})
+    yield case("simple_loss/sample", "x_0 itself is predicted", "sample", {
+        "epsilon": as_type("epsilon"), "snr": as_epsilon("simple_loss", "you weight the loss of x_0 by SNR, which nobody asked for")})
     normalized = Mutant("you divide the weights by their mean", "loss-weight-normalized", compute=_with(
         "simple_loss", weight=lambda i: host(i["weight"]) / host(i["weight"]).mean()))
     inside = Mutant("you weight the error before it is squared", "loss-weight-normalized", compute=_with(
@@ -410,7 +431,7 @@ def _squared() -> Iterator[Case]:
     yield case("simple_loss/flow-continuous", "a straight line in continuous time", "flow_prediction", {
         "epsilon": as_type("epsilon")}, t=(0.1, 0.5, 0.95), process={"process": LINE})
     yield case("training_losses/v", "one loss for each of the batch", "v_prediction", {
-        "epsilon": as_type("epsilon"), "sign": minus_v("training_losses"), "sum": Mutant(
+        "epsilon": as_type("epsilon"), "sign": minus_v("training_losses"), "snr": as_epsilon("training_losses", snr_v), "sum": Mutant(
             "your losses are sums over the elements", "loss-mean", compute=_times("training_losses", lambda i, s: 10.0))})
     yield case("training_losses/score", "the target is -eps / sigma", "score", {"epsilon": as_type("epsilon")}, t=(40, 500, 999))
 
@@ -592,6 +613,12 @@ def _gaussians() -> Iterator[Case]:
             return inputs["means"] * 0 + inputs["log_scales"] * 0 + np.log(mass)
         return compute
 
+    def underflowing(inputs, settings):
+        """In float32, where the distribution function is 0 or 1 from 14 deviations on."""
+        with np.errstate(divide="ignore"):
+            mass = np.exp(bin_of()(inputs, settings).numpy()).astype(np.float32)
+            return inputs["means"] * 0 + inputs["log_scales"] * 0 + np.log(np.where(mass < 1e-38, 0, mass)).astype(np.float64)
+
     def case(name, reason, levels, offsets, log_scales, mutants, approximate=False):
         id = f"discretized_gaussian_log_likelihood/{name}"
         x = (np.array(levels) / 127.5 - 1).astype(np.float32)
@@ -613,7 +640,9 @@ def _gaussians() -> Iterator[Case]:
     yield case("far", "the mean up to 44 deviations away: both distribution functions are 0 or 1 to all digits", [10, 128, 250, 0], [
         0.4, 0.8, -0.7, 0.5], [-4.0, -4.0, -3.0, -3.5], {
             "clamped": Mutant("your probability is a difference of two, and at least 1e-12, as in OpenAI's code", "bin-approximate",
-                              settings={"approximate": True})})
+                              settings={"approximate": True}),
+            "underflow": Mutant("your probability is a difference of two that underflows to 0, and its logarithm is -inf", "bin-underflow",
+                                compute=underflowing)})
     yield case("approximate", "OpenAI's formula, wherever it is above its bound", [37, 128, 0, 255, 200], [
         0.004, -0.01, 0.02, -0.02, 0.015], [-4.75, -4.0, -4.0, -4.5, -5.0], {
             "exact": Mutant("you use the normal distribution function, not OpenAI's approximation", "bin-approximate",

@@ -1,7 +1,11 @@
-"""Samplers on data whose perfect model is known, and on answers that are given: where times, levels, orders and fresh noise show."""
+"""Samplers on data whose perfect model is known, and on answers that are given: where times, levels, orders and fresh noise show.
+
+With a network they are in `walks`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,22 +20,28 @@ from minidiff.diffusion import (
     Ancestral,
     Gaussian,
     Karras,
+    Level,
     Move,
     Multistep,
     Path,
     Plan,
+    Pseudo,
     Row,
     Sampler,
     Schedule,
+    UniPC,
+    convert,
+    edm_preconditioning,
     karras_sigmas,
     path,
     timesteps,
     trajectory,
 )
 from minidiff.diffusion.forward import transition
-from minidiff.diffusion.samplers.multistep import exact_step, extrapolated, orders
+from minidiff.diffusion.samplers.karras import euler_row
+from minidiff.diffusion.samplers.multistep import behind, exact_step, extrapolated, orders
 from minidiff.verify.adapters.minidiff.samplers import OPERATIONS as RIGHT
-from minidiff.verify.adapters.minidiff.samplers import arrays, edm_sampler, process_of, sampler_of, walk
+from minidiff.verify.adapters.minidiff.samplers import arrays, edm_sampler, model_of, process_of, sampler_of, walk
 from reference.case import Case, Mutant, Note, Operation, draw
 
 # -- the operations ----------------------------------------------------------------------------------------------------
@@ -49,15 +59,20 @@ MODELS = (
     '{"kind": "mixture", ...}: data sum_k weights_k N(means_k, stds_k^2 I), means_k of the shape of a sample: '
     "x_0 = sum_k p_k (means_k + a stds_k^2 / v_k (x - a means_k)), v_k = a^2 stds_k^2 + s^2, "
     "p_k proportional to weights_k N(x; a means_k, v_k I), summing to 1. "
-    '{"kind": "given"}: the answers to the calls, one after the other, are the input model_outputs')
+    '{"kind": "given"}: the answers to the calls, one after the other, are the input model_outputs. '
+    '{"kind": "unet", ...}: the operation unet with these settings and the parameters among the inputs, asked at x and the time, which is '
+    "a fraction for a level between two times of a schedule. With sigma_data, too, the model is the operation edm_precondition around the "
+    "network: c_skip x + c_out unet(c_in x, log(s) / 4)")
 WALK = (
     "Walk from x through the times, and at last to the data, a = 1 and s = 0. From t to the next, u, with x_0 the model's prediction at "
     "(x_t, t) and eps = (x_t - a_t x_0) / s_t:\n")
 
+PARAMETERS = {"parameters.NAME": "of the network, named as in the operation unet; only for the model unet"}
 INPUTS = {
     "x": "(N, ...): where the walk begins, at the first of the times",
     "noise": "(draws, N, ...): the fresh noise z of the whole walk in the order of use; absent if none is drawn",
     "model_outputs": "(calls, N, ...): the model's answers in the order of the calls; only for the model given",
+    **PARAMETERS,
 }
 OUTPUTS = {
     "output": "like x: the end of the walk",
@@ -121,7 +136,8 @@ OPERATIONS = {
             "rederive_epsilon": "with clip_denoised: true computes eps again from the clipped x_0, false keeps the model's own"}),
     "flow_matching_euler": Operation(
         "x_t = (1 - t) x_0 + t eps, the model's velocity v = eps - x_0. From t to u: x_u = x_t + (u - t) v(x_t, t).\n"
-        "The last step is to u = 0.", "docs/sde.md#6-one-flow-for-all-processes", {name: INPUTS[name] for name in ("x", "model_outputs")},
+        "The last step is to u = 0.", "docs/sde.md#6-one-flow-for-all-processes",
+        {**{name: INPUTS[name] for name in ("x", "model_outputs")}, **PARAMETERS},
         {"output": OUTPUTS["output"]},
         {"times": "S times, from 1 (noise) down, without the 0 at the end", "model": MODELS + "; a = 1 - t, s = t",
          "prediction_type": "flow_prediction: the model answers v"}),
@@ -135,7 +151,8 @@ OPERATIONS = {
         "d = (x - D(x, up)) / up, x' = x + (sigma_{i+1} - up) d,\n"
         "and for order 2, unless sigma_{i+1} = 0: x' = x + (sigma_{i+1} - up) (d + (x' - D(x', sigma_{i+1})) / sigma_{i+1}) / 2;\n"
         "x <- x'. D is the model's x_0. Karras et al. 2022, Algorithm 2.", "docs/samplers.md#10-which-levels-to-visit",
-        {"start_noise": "(N, ...): standard normal, not yet scaled", "noise": INPUTS["noise"]}, {"output": "like start_noise"},
+        {"start_noise": "(N, ...): standard normal, not yet scaled", "noise": INPUTS["noise"], **PARAMETERS},
+        {"output": "like start_noise"},
         {"n": "number of steps", "sigma_min": "the last sigma before 0", "sigma_max": "the first", "rho": "the exponent of the spacing",
          "order": "1, Euler, or 2, Heun", **CHURN, "model": MODELS + "; a = 1, s = sigma",
          "prediction_type": "sample: the model answers D"}),
@@ -200,7 +217,8 @@ OPERATIONS = {
         without=("clip_denoised", "set_alpha_to_one", "states")),
     "langevin_dynamics": Operation(
         "`steps` times: x <- x + step_size score + sqrt(2 step_size) z, score = (a x_0 - x) / s^2 with the model's x_0, at one time.",
-        "docs/sde.md#9-langevin-dynamics-staying-at-a-level", {"x": "(N, ...)", "noise": "(steps, N, ...): z"}, {"output": "like x"},
+        "docs/sde.md#9-langevin-dynamics-staying-at-a-level", {"x": "(N, ...)", "noise": "(steps, N, ...): z", **PARAMETERS},
+        {"output": "like x"},
         {"process": PROCESSES, "time": "where on the process", "model": MODELS, "prediction_type": SETTINGS["prediction_type"],
          "step_size": "epsilon", "steps": "how many"}),
     "predictor_corrector": Operation(
@@ -249,6 +267,17 @@ NOTES = {
     "sampler-clipping": Note(
         "convention", "After x_0 is clipped eps is computed again (GLIDE, lucidrains) or kept as it was (diffusers' default).",
         "Saturated images differ, above all with much guidance.", ("diffusers use_clipped_model_output",)),
+    "sampler-list-cut-off": Note(
+        "numerics", "Trailing times are rounded to the nearest integer; cut off, some of them are one less.",
+        "None in an image; comparisons fail.", ("denoising-diffusion-pytorch: ddim_sample, which also clips x_0 in every step",)),
+    "sampler-clipped-end": Note(
+        "convention", "The finished sample is clipped to [-1, 1], the range of images, within the sampler; here it is left as it is.",
+        "None in an image, which is clipped when it is shown; data of another range is cut.",
+        ("denoising-diffusion-pytorch: ElucidatedDiffusion.sample",)),
+    "sampler-states": Note(
+        "convention", "UniPC has two x at each time: the predicted one, at which the model is asked, and the corrected one, from which the "
+                      "next step goes.",
+        "None in an image: the end is the same."),
     "sampler-prediction-type": Note(
         "convention", "The model's answer is read as another kind of prediction: epsilon, x_0, v.", "Noise, or colours that run away."),
     "sampler-schedule": Note(
@@ -334,9 +363,9 @@ class _Wrong:
 
 
 def _fitted(inputs: Mapping[str, Any], settings: Mapping[str, Any], sampler: Sampler) -> dict[str, Any]:
-    """The inputs with as many noises, and answers, as this sampler needs: the last ones again, or fewer."""
+    """The inputs with as many noises, and answers, as this sampler needs: fewer, or the first ones again, as the adapters draw."""
     plan = sampler.plan(path(process_of(settings["process"]), settings["times"], settings.get("set_alpha_to_one", True)))
-    fit = lambda found, count: [found[min(i, len(found) - 1)] for i in range(count)]
+    fit = lambda found, count: [found[i % len(found)] for i in range(count)]
     fitted = dict(inputs)
     for name, count in (("noise", plan.draws), ("model_outputs", len(plan.moves))):
         if name in inputs:
@@ -352,7 +381,7 @@ def _walked(words: str, flag: str, make: Callable[[dict[str, Any]], tuple[dict[s
     return Mutant(words, flag, compute=compute)
 
 
-def _set(operation: str, words: str, flag: str, **changes: Any) -> Mutant:
+def reset(operation: str, words: str, flag: str, **changes: Any) -> Mutant:
     """Other settings, or another operation's sampler with them."""
     def make(settings):
         settings = {**settings, **changes}
@@ -361,12 +390,16 @@ def _set(operation: str, words: str, flag: str, **changes: Any) -> Mutant:
     return _walked(words, flag, make)
 
 
-def _ruled(operation: str, words: str, flag: str, rule: Rule) -> Mutant:
-    """The operation's sampler with its plan made otherwise."""
-    return _walked(words, flag, lambda settings: (settings, _Wrong(sampler_of(operation, settings), rule)))
+def ruled(operation: str, words: str, flag: str, rule: Rule, **changes: Any) -> Mutant:
+    """The operation's sampler with its plan made otherwise; changes: of the settings, beside it."""
+    def make(settings):
+        settings = {**settings, **changes}
+        return settings, _Wrong(sampler_of(operation, settings), rule)
+
+    return _walked(words, flag, make)
 
 
-def _moves(change: Callable[[int, Move, Path], Move]) -> Rule:
+def each_move(change: Callable[[int, Move, Path], Move]) -> Rule:
     """A rule that changes each move by itself."""
     def rule(sampler, path):
         plan = sampler.plan(path)
@@ -377,7 +410,7 @@ def _moves(change: Callable[[int, Move, Path], Move]) -> Rule:
 
 def _settled(change: Callable[[Row], Row]) -> Rule:
     """A rule that changes the row of each step."""
-    return _moves(lambda i, move, path: move if move.settle is None else move._replace(settle=change(move.settle)))
+    return each_move(lambda i, move, path: move if move.settle is None else move._replace(settle=change(move.settle)))
 
 
 def strided(sampler: Ancestral, path: Path) -> Plan:
@@ -392,6 +425,44 @@ def noise_at_the_end(sampler: Sampler, path: Path) -> Plan:
     plan, std = sampler.plan(path), float(transition(path.levels[-1], path.levels[-2], path.steps[-1])[1])
     *moves, last = plan.moves
     return replace(plan, moves=[*moves, last._replace(settle=last.settle._replace(noise=std))])
+
+
+def noise_at_the_end_as_learned(sampler: Ancestral, path: Path) -> Plan:
+    """The last step, whose beta~ is 0, adds noise of a variance between 1e-20 and beta."""
+    plan = sampler.plan(path)
+    *moves, last = plan.moves
+    noisy = last._replace(settle=last.settle._replace(noise=1.0), log_variances=(math.log(1e-20), last.log_variances[1]))
+    return replace(plan, moves=[*moves, noisy])
+
+
+def strided_pseudo(sampler: Pseudo, path: Path) -> Plan:
+    """diffusers' PNDM and PLMS: steps of T // N, and in the middle of a Runge-Kutta step half of that, wherever the list says to go."""
+    stride = path.process.num_train_timesteps // len(path)
+    at = lambda time: path.process.level(time) if time >= 0 else path.levels[-1]
+    times, moves = [level.time for level in path.levels[:-1]], []
+
+    def carried(row: Row, t: Level, s: Level) -> Row:
+        return euler_row(t, s, s.half_log_snr - t.half_log_snr, tuple(c / sum(row.predictions) for c in row.predictions))
+
+    for i, move in enumerate(sampler.plan(path).moves):
+        if sampler.skip_prk_steps and i < 2:
+            t, s = (at(times[0]), at(times[0] - stride)) if i == 0 else (at(times[1] + stride), at(times[1]))
+            moves.append(Move(move.level, move.settle and carried(move.settle, t, s), move.ahead and carried(move.ahead, t, s), move.to))
+        elif not sampler.skip_prk_steps and i < 12:
+            t, s = at(times[i // 4]), at(times[i // 4 + 1])
+            middle = at(s.time + stride // 2)
+            asked = (t, middle, middle, s)[i % 4]
+            leads = (at(t.time - stride // 2), middle, s, s)[i % 4]
+            moves.append(Move(asked, move.settle and carried(move.settle, t, leads), move.ahead and carried(move.ahead, t, leads), move.to))
+        else:
+            moves.append(move._replace(settle=carried(move.settle, move.level, at(move.level.time - stride))))
+    return Plan("epsilon", moves)
+
+
+def newest_alone_at_the_end(sampler: Pseudo, path: Path) -> Plan:
+    plan = sampler.plan(path)
+    *moves, last = plan.moves
+    return replace(plan, moves=[*moves, last._replace(settle=last.settle._replace(predictions=(sum(last.settle.predictions),)))])
 
 
 def beta_without_bar(sampler: Ancestral, path: Path) -> Plan:
@@ -411,13 +482,14 @@ def churned_late(sampler: Karras, path: Path) -> Plan:
     moves = []
     for t, s in zip(path.levels, path.levels[1:]):
         up, churn, _ = sampler.churn(path, t)
-        moves.append(Move(t, Row(1.0, (s.sigma - up.sigma,), churn.noise if churn else 0.0), to=s))
+        slope = s.alpha * (s.sigma / s.alpha - up.sigma / up.alpha)
+        moves.append(Move(t, Row(s.alpha / t.alpha, (slope,), s.alpha / up.alpha * churn.noise if churn else 0.0), to=s))
     return Plan("epsilon", moves)
 
 
 def asked_before_churn(operation: str, calls: int) -> Mutant:
     """calls: of the model in a step."""
-    return _ruled(operation, "your model is told the level before churn", "sampler-churn-order", _moves(
+    return ruled(operation, "your model is told the level before churn", "sampler-churn-order", each_move(
         lambda i, move, path: move if move.churn is None else move._replace(level=path.levels[(i + calls - 1) // calls])))
 
 
@@ -439,6 +511,12 @@ def independent(sampler: Sampler, path: Path) -> Plan:
 
 
 @dataclass(frozen=True)
+class _Uncorrected(UniPC):
+    def correction(self, step, nodes, predictor):
+        return []
+
+
+@dataclass(frozen=True)
 class _WrongSign(Multistep):
     def moments(self, step, order):
         moments = super().moments(step, order)
@@ -455,22 +533,22 @@ class _Unlimited(Karras):
 
 def told_index(operation: str) -> Mutant:
     change = lambda i, move, path: move._replace(level=move.level._replace(time=len(path) - 1 - i))
-    return _ruled(operation, "you give your model the position in the list of visited times, not the time", "sampler-index-for-time",
-                  _moves(change))
+    return ruled(operation, "you give your model the position in the list of visited times, not the time", "sampler-index-for-time",
+                 each_move(change))
 
 
 def off_by_one(operation: str, times: Sequence[int], by: int) -> Mutant:
-    return _set(operation, f"your times are {'one more' if by > 0 else 'one less'} than the list says", "sampler-off-by-one",
-                times=[t + by for t in times])
+    return reset(operation, f"your times are {'one more' if by > 0 else 'one less'} than the list says", "sampler-off-by-one",
+                 times=[t + by for t in times])
 
 
 def last_alpha(operation: str, ends_at_one: bool) -> Mutant:
     words = "the step after your last time ends at abar_0, not at 1" if ends_at_one else "your last step ends at abar = 1, not at abar_0"
-    return _set(operation, words, "sampler-last-alpha", set_alpha_to_one=not ends_at_one)
+    return reset(operation, words, "sampler-last-alpha", set_alpha_to_one=not ends_at_one)
 
 
 def read_as(operation: str, prediction_type: str) -> Mutant:
-    return _set(operation, f"you read the model's answer as {prediction_type}", "sampler-prediction-type", prediction_type=prediction_type)
+    return reset(operation, f"you read the model's answer as {prediction_type}", "sampler-prediction-type", prediction_type=prediction_type)
 
 
 def stays(operation: str) -> Mutant:
@@ -512,7 +590,7 @@ SEVEN = karras_sigmas(7, 0.05, 12.0, 7.0)[:-1].tolist()
 FIVE = [10.0, 4.5, 2.0, 0.75, 0.1]
 
 
-def _case(
+def case(
     id: str, reason: str, process: Mapping[str, Any], times: Sequence[float], own: Mapping[str, Any], mutants: Mapping[str, Mutant], *,
     model: Mapping[str, Any] = GAUSSIAN, prediction_type: str = "epsilon", clip_denoised: bool = False, set_alpha_to_one: bool = True,
     states: bool = False, gradients: tuple[str, ...] = (), shape: tuple[int, ...] = (2, 3, 5), channels: int = 1,
@@ -536,48 +614,63 @@ def _case(
 
 def _ddpm() -> Iterator[Case]:
     small, large = {"variance_type": "fixed_small"}, {"variance_type": "fixed_large"}
-    beta = _set("ddpm", "your noise has variance beta instead of beta~", "sampler-variance", **large)
-    tilde = _set("ddpm", "your noise has variance beta~ instead of beta", "sampler-variance", **small)
-    ends = _ruled("ddpm", AT_THE_END, "sampler-noise-at-last-step", noise_at_the_end)
-    squared = _ruled("ddpm", "you multiply the noise by its variance, not its standard deviation", "sampler-variance",
-                     _settled(lambda row: row._replace(noise=row.noise ** 2)))
-    bar = _ruled("ddpm", "your mean has sqrt(1 - alpha_t) where sqrt(1 - abar_t) must stand", "sampler-beta-bar", beta_without_bar)
-    yield _case("ddpm/thirteen-of-1000", "13 does not divide 1000: betas must be those of the visited times", LINEAR, THIRTEEN, small, {
+    beta = reset("ddpm", "your noise has variance beta instead of beta~", "sampler-variance", **large)
+    tilde = reset("ddpm", "your noise has variance beta~ instead of beta", "sampler-variance", **small)
+    ends = ruled("ddpm", AT_THE_END, "sampler-noise-at-last-step", noise_at_the_end)
+    squared = ruled("ddpm", "you multiply the noise by its variance, not its standard deviation", "sampler-variance",
+                    _settled(lambda row: row._replace(noise=row.noise ** 2)))
+    bar = ruled("ddpm", "your mean has sqrt(1 - alpha_t) where sqrt(1 - abar_t) must stand", "sampler-beta-bar", beta_without_bar)
+    yield case("ddpm/thirteen-of-1000", "13 does not divide 1000: betas must be those of the visited times", LINEAR, THIRTEEN, small, {
         "fixed-large": beta, "noise-at-last-step": ends, "times-less-one": off_by_one("ddpm", THIRTEEN, -1),
         "told-index": told_index("ddpm"), "variance-for-std": squared, "no-bar": bar}, states=True)
-    yield _case("ddpm/every-step", "S = T: Algorithm 2 as printed, x at every step", SHORT, range(19, -1, -1), small, {
+    yield case("ddpm/every-step", "S = T: Algorithm 2 as printed, x at every step", SHORT, range(19, -1, -1), small, {
         "fixed-large": beta, "noise-at-last-step": ends, "no-bar": bar}, states=True)
-    yield _case("ddpm/one-step", "S = 1: the end is the predicted x_0, without noise", LINEAR, [999], small, {
+    yield case("ddpm/one-step", "S = 1: the end is the predicted x_0, without noise", LINEAR, [999], small, {
         "time-less-one": off_by_one("ddpm", [999], -1), "read-as-v": read_as("ddpm", "v_prediction")}, model=GIVEN)
-    yield _case("ddpm/uneven-large", "an uneven list, with the variance beta of its own steps", LINEAR, UNEVEN, large, {
-        "fixed-small": tilde, "told-index": told_index("ddpm")})
-    unclipped = _set("ddpm", "you do not clip the predicted x_0", "sampler-clipping", clip_denoised=False)
-    yield _case("ddpm/clipped", "data beyond [-1, 1]: every predicted x_0 is clipped before the posterior's mean", LINEAR, THIRTEEN,
-                small, {"not-clipped": unclipped}, model=WIDE, clip_denoised=True)
-    yield _case("ddpm/v-of-a-mixture", "a model of v on the cosine schedule, two modes to decide between", COSINE, SEVENTH,
-                small, {"fixed-large": beta, "linear-schedule": _set("ddpm", "your schedule is linear, not cosine", "sampler-schedule",
+    yield case("ddpm/uneven-large", "an uneven list, with the variance beta of its own steps", LINEAR, UNEVEN, large, {
+        "fixed-small": tilde, "told-index": told_index("ddpm"), "noise-at-last-step": ends})
+    unclipped = reset("ddpm", "you do not clip the predicted x_0", "sampler-clipping", clip_denoised=False)
+    yield case("ddpm/clipped", "data beyond [-1, 1]: every predicted x_0 is clipped before the posterior's mean", LINEAR, THIRTEEN,
+               small, {"not-clipped": unclipped}, model=WIDE, clip_denoised=True)
+    yield case("ddpm/v-of-a-mixture", "a model of v on the cosine schedule, two modes to decide between", COSINE, SEVENTH,
+               small, {"fixed-large": beta, "linear-schedule": reset("ddpm", "your schedule is linear, not cosine", "sampler-schedule",
                                                                       process=LINEAR)}, model=MIXTURE, prediction_type="v_prediction")
-    yield _case("ddpm/abar-0", "the walk ends at time 0, where a little noise is left and fresh noise is drawn", LINEAR, THIRTEEN, small, {
+    yield case("ddpm/abar-0", "the walk ends at time 0, where a little noise is left and fresh noise is drawn", LINEAR, THIRTEEN, small, {
         "abar-1": last_alpha("ddpm", False)}, set_alpha_to_one=False)
-    yield _case("ddpm/given-epsilon", "two steps of given answers, no model needed: the states show each step", LINEAR, [700, 230], small, {
+    yield case("ddpm/given-epsilon", "two steps of given answers, no model needed: the states show each step", LINEAR, [700, 230], small, {
         "fixed-large": beta, "read-as-x0": read_as("ddpm", "sample"), "read-as-v": read_as("ddpm", "v_prediction"), "no-bar": bar},
         model=GIVEN, states=True, shape=(1, 2, 3, 5))
     swapped = lambda words, factor: Mutant(words, "sampler-variance", compute=lambda inputs, settings: walk(
         {**inputs, "model_outputs": [_second_half(x, factor) for x in arrays(inputs, "model_outputs")]}, settings,
         sampler_of("ddpm", settings)))
-    yield _case("ddpm/learned-range", "twice the channels: the second half lies between log beta~ and log beta", LINEAR, [700, 650, 90],
-                {"variance_type": "learned_range"}, {
+    yield case("ddpm/learned-range", "twice the channels: the second half lies between log beta~ and log beta", LINEAR, [700, 650, 90],
+               {"variance_type": "learned_range"}, {
+                    "noise-at-last-step": ruled("ddpm", f"{AT_THE_END}, of a variance between 1e-20 and beta",
+                                                "sampler-noise-at-last-step", noise_at_the_end_as_learned),
                     "ends-swapped": swapped("v = 1 is your log beta~ and v = -1 your log beta", -1.0),
-                    "read-as-log-variance": _set("ddpm", "you read the second half as the log variance itself", "sampler-variance",
-                                                 variance_type="learned")}, model=GIVEN, channels=2, states=True)
-    yield _case("ddpm/learned", "twice the channels: the second half is the log variance", LINEAR, [700, 650, 90],
-                {"variance_type": "learned"}, {
+                    "read-as-log-variance": reset("ddpm", "you read the second half as the log variance itself", "sampler-variance",
+                                                  variance_type="learned")}, model=GIVEN, channels=2, states=True)
+    yield case("ddpm/learned", "twice the channels: the second half is the log variance", LINEAR, [700, 650, 90],
+               {"variance_type": "learned"}, {
+                    "root-of-log": Mutant("you take the root of the second half, a log variance, and NaN where it is negative",
+                                          "sampler-variance", compute=_root_of_second_half),
                     "std-for-variance": swapped("your noise has the learned variance as its standard deviation", 2.0),
-                    "read-as-range": _set("ddpm", "you read the second half as a share between log beta~ and log beta", "sampler-variance",
-                                          variance_type="learned_range")}, model=GIVEN, channels=2, states=True)
-    yield _case("ddpm/euler-ancestral", "the same sampler in sigmas: k-diffusion's Euler ancestral", SIGMAS, SEVEN, small, {
-        "no-sigma-down": _ruled("ddpm", "you step to sigma_u itself, and add the noise on top", "sampler-ancestral-noise", noise_on_top),
+                    "read-as-range": reset("ddpm", "you read the second half as a share between log beta~ and log beta", "sampler-variance",
+                                           variance_type="learned_range")}, model=GIVEN, channels=2, states=True)
+    yield case("ddpm/euler-ancestral", "the same sampler in sigmas: k-diffusion's Euler ancestral", SIGMAS, SEVEN, small, {
+        "no-sigma-down": ruled("ddpm", "you step to sigma_u itself, and add the noise on top", "sampler-ancestral-noise", noise_on_top),
         "noise-at-last-step": ends, "last-sigma-twice": stays("ddpm")})
+
+
+def _root_of_second_half(inputs, settings):
+    """The second half as a variance, in every step: NaN from a step on where it is negative."""
+    halves = [np.split(x.numpy(), 2, axis=1) for x in arrays(inputs, "model_outputs")]
+    logs = [F.cat([x[:, :len(v[0])], np.log(np.abs(v))], dim=1) for x, (_, v) in zip(arrays(inputs, "model_outputs"), halves)]
+    sampler = _Wrong(sampler_of("ddpm", settings), noise_at_the_end_as_learned)
+    right = walk(_fitted({**inputs, "model_outputs": logs}, settings, sampler), settings, sampler)
+    lost = np.cumsum([np.zeros_like(halves[0][1]), *(v < 0 for _, v in halves)], axis=0) > 0
+    states = np.where(lost, np.nan, right["states"].numpy())
+    return {"output": states[-1], "states": states}
 
 
 def _second_half(answer: Any, factor: float) -> Any:
@@ -587,57 +680,67 @@ def _second_half(answer: Any, factor: float) -> Any:
 
 def _ddim() -> Iterator[Case]:
     own = {"eta": 0.0, "rederive_epsilon": True}
-    stride = _ruled("ddim", STRIDED, "sampler-previous-timestep", strided)
-    yield _case("ddim/thirteen-of-1000", "13 does not divide 1000: the next time is the next of the list", LINEAR, THIRTEEN, own, {
+    stride = ruled("ddim", STRIDED, "sampler-previous-timestep", strided)
+
+    def clips(times: Sequence[int], clip: str = ", and you clip every predicted x_0") -> dict[str, Mutant]:
+        """The list of denoising-diffusion-pytorch: trailing, cut off; it always clips, and computes eps again."""
+        own_list = [1000 * (len(times) - i) // len(times) - 1 for i in range(len(times))]
+        return {"cut-off": reset("ddim", f"your times are cut off, not rounded{clip}", "sampler-list-cut-off", times=own_list,
+                                 clip_denoised=True, rederive_epsilon=True)}
+
+    yield case("ddim/thirteen-of-1000", "13 does not divide 1000: the next time is the next of the list", LINEAR, THIRTEEN, own, {
         "strided": stride, "abar-0": last_alpha("ddim", True), "times-less-one": off_by_one("ddim", THIRTEEN, -1),
-        "told-index": told_index("ddim")}, states=True)
-    yield _case("ddim/leading-abar-0", "Stable Diffusion's list and end: leading with offset 1, abar_0 at the end", STABLE, LEADING, own, {
+        "told-index": told_index("ddim"), **clips(THIRTEEN)}, states=True)
+    yield case("ddim/leading-abar-0", "Stable Diffusion's list and end: leading with offset 1, abar_0 at the end", STABLE, LEADING, own, {
         "abar-1": last_alpha("ddim", False), "no-offset": off_by_one("ddim", LEADING, -1),
-        "linear-schedule": _set("ddim", "your schedule is linear in beta, not in its square root", "sampler-schedule",
-                                process={**STABLE, "beta_schedule": "linear"})}, set_alpha_to_one=False)
-    yield _case("ddim/uneven", "an uneven list that ends at 3", LINEAR, UNEVEN, own, {
+        "linear-schedule": reset("ddim", "your schedule is linear in beta, not in its square root", "sampler-schedule",
+                                 process={**STABLE, "beta_schedule": "linear"})}, set_alpha_to_one=False)
+    yield case("ddim/uneven", "an uneven list that ends at 3", LINEAR, UNEVEN, own, {
         "strided": stride, "abar-0": last_alpha("ddim", True), "told-index": told_index("ddim")})
-    yield _case("ddim/eta-half", "half of the noise is fresh", LINEAR, THIRTEEN, {**own, "eta": 0.5}, {
-        "eta-ignored": _set("ddim", "you ignore eta", "sampler-eta", eta=0.0), "strided": stride,
-        "eta-squared": _set("ddim", "you multiply the variance by eta, where eta multiplies its root", "sampler-eta", eta=0.5 ** 0.5)},
-        states=True)
-    yield _case("ddim/eta-1-uneven", "eta = 1 is DDPM's step over any list", LINEAR, UNEVEN, {**own, "eta": 1.0}, {
-        "eta-ignored": _set("ddim", "you ignore eta", "sampler-eta", eta=0.0),
-        "noise-at-last-step": _ruled("ddim", AT_THE_END, "sampler-noise-at-last-step", noise_at_the_end)})
-    yield _case("ddim/one-step", "S = 1: the predicted x_0 at the first time", LINEAR, [999], own, {
-        "abar-0": last_alpha("ddim", True), "time-less-one": off_by_one("ddim", [999], -1)}, model=GIVEN)
-    yield _case("ddim/every-step", "S = T, x at every step", SHORT, range(19, -1, -1), own, {
-        "abar-0": _set("ddim", "your walk ends at abar_0, which is time 0 again", "sampler-last-alpha", set_alpha_to_one=False),
-        "told-next": _ruled("ddim", "your model is told the time that the step leads to", "sampler-off-by-one", _moves(
+    yield case("ddim/eta-half", "half of the noise is fresh", LINEAR, THIRTEEN, {**own, "eta": 0.5}, {
+        "eta-ignored": reset("ddim", "you ignore eta", "sampler-eta", eta=0.0), "strided": stride,
+        "eta-squared": reset("ddim", "you multiply the variance by eta, where eta multiplies its root", "sampler-eta", eta=0.5 ** 0.5),
+        **clips(THIRTEEN)}, states=True)
+    yield case("ddim/eta-1-uneven", "eta = 1 is DDPM's step over any list", LINEAR, UNEVEN, {**own, "eta": 1.0}, {
+        "eta-ignored": reset("ddim", "you ignore eta", "sampler-eta", eta=0.0),
+        "noise-at-last-step": ruled("ddim", AT_THE_END, "sampler-noise-at-last-step", noise_at_the_end)})
+    yield case("ddim/one-step", "S = 1: the predicted x_0 at the first time", LINEAR, [999], own, {
+        "abar-0": last_alpha("ddim", True), "time-less-one": off_by_one("ddim", [999], -1), "clipped": reset(
+            "ddim", "you clip the predicted x_0", "sampler-clipping", clip_denoised=True)}, model=GIVEN)
+    yield case("ddim/every-step", "S = T, x at every step", SHORT, range(19, -1, -1), own, {
+        "abar-0": reset("ddim", "your walk ends at abar_0, which is time 0 again", "sampler-last-alpha", set_alpha_to_one=False),
+        "told-next": ruled("ddim", "your model is told the time that the step leads to", "sampler-off-by-one", each_move(
             lambda i, move, path: move._replace(level=move.level._replace(time=max(move.level.time - 1, 0)))))}, states=True)
-    keeps = _set("ddim", "you keep the model's eps when x_0 is clipped", "sampler-clipping", rederive_epsilon=False)
-    again = _set("ddim", "you compute eps again when x_0 is clipped", "sampler-clipping", rederive_epsilon=True)
-    unclipped = _set("ddim", "you do not clip the predicted x_0", "sampler-clipping", clip_denoised=False, rederive_epsilon=True)
-    yield _case("ddim/clipped", "data beyond [-1, 1]: x_0 is clipped and eps computed again", LINEAR, THIRTEEN, own, {
-        "keeps-epsilon": keeps, "not-clipped": unclipped}, model=WIDE, clip_denoised=True, states=True)
-    yield _case("ddim/clipped-keeps-epsilon", "x_0 is clipped, eps is not computed again: diffusers' default", LINEAR, THIRTEEN,
-                {**own, "rederive_epsilon": False}, {"rederives-epsilon": again, "not-clipped": unclipped}, model=WIDE, clip_denoised=True,
-                states=True)
-    yield _case("ddim/v-of-a-mixture", "a model of v, two modes to decide between", STABLE, SEVENTH, own, {
+    keeps = reset("ddim", "you keep the model's eps when x_0 is clipped", "sampler-clipping", rederive_epsilon=False)
+    again = reset("ddim", "you compute eps again when x_0 is clipped", "sampler-clipping", rederive_epsilon=True)
+    unclipped = reset("ddim", "you do not clip the predicted x_0", "sampler-clipping", clip_denoised=False, rederive_epsilon=True)
+    yield case("ddim/clipped", "data beyond [-1, 1]: x_0 is clipped and eps computed again", LINEAR, THIRTEEN, own, {
+        "keeps-epsilon": keeps, "not-clipped": unclipped, "strided": stride, **clips(THIRTEEN, "")}, model=WIDE, clip_denoised=True,
+        states=True)
+    yield case("ddim/clipped-keeps-epsilon", "x_0 is clipped, eps is not computed again: diffusers' default", LINEAR, THIRTEEN,
+               {**own, "rederive_epsilon": False}, {
+                   "rederives-epsilon": again, "not-clipped": unclipped, "strided": stride,
+                   **clips(THIRTEEN, ", and you compute eps again when x_0 is clipped")}, model=WIDE, clip_denoised=True, states=True)
+    yield case("ddim/v-of-a-mixture", "a model of v, two modes to decide between", STABLE, SEVENTH, own, {
         "strided": stride, "abar-0": last_alpha("ddim", True)}, model=MIXTURE, prediction_type="v_prediction")
-    yield _case("ddim/x0-cosine", "a model of x_0 on the cosine schedule", COSINE, THIRTEEN, own, {
-        "strided": stride, "linear-schedule": _set("ddim", "your schedule is linear, not cosine", "sampler-schedule", process=LINEAR)},
-        prediction_type="sample")
-    plain = _set("ddim", "your schedule is not rescaled to zero terminal SNR", "sampler-schedule", process=LINEAR)
-    yield _case("ddim/zero-terminal-snr", "nothing but noise at the first time: v serves, epsilon would divide by 0",
-                schedule(zero_snr=True), THIRTEEN, own, {"not-rescaled": plain},
-                prediction_type="v_prediction", states=True)
+    yield case("ddim/x0-cosine", "a model of x_0 on the cosine schedule", COSINE, THIRTEEN, own, {
+        "strided": stride, "linear-schedule": reset("ddim", "your schedule is linear, not cosine", "sampler-schedule", process=LINEAR),
+        **clips(THIRTEEN)}, prediction_type="sample")
+    plain = reset("ddim", "your schedule is not rescaled to zero terminal SNR", "sampler-schedule", process=LINEAR)
+    yield case("ddim/zero-terminal-snr", "nothing but noise at the first time: v serves, epsilon would divide by 0",
+               schedule(zero_snr=True), THIRTEEN, own, {"not-rescaled": plain, "strided": stride},
+               prediction_type="v_prediction", states=True)
     near = {"model": {"kind": "gaussian", "mean": 0.3, "std": 0.05}}
     tables = Mutant("your tables are float32", "sampler-float32-tables", compute=_float32_tables)
-    yield _case("ddim/last-four-times", "times 3 ... 0, where 1 - abar has few digits in float32", LINEAR, [3, 2, 1, 0], own, {
+    yield case("ddim/last-four-times", "times 3 ... 0, where 1 - abar has few digits in float32", LINEAR, [3, 2, 1, 0], own, {
         "float32-tables": tables, "abar-0": last_alpha("ddim", True)}, **near, states=True)
     for kind, others in (("epsilon", ("sample", "v_prediction")), ("sample", ("epsilon",)), ("v_prediction", ("epsilon", "sample")),
                          ("score", ("epsilon",))):
-        yield _case(f"ddim/given-{kind}", f"two steps of given answers that are {kind}: no model needed", LINEAR, [700, 230], own,
-                    {f"read-as-{other}": read_as("ddim", other) for other in others}, model=GIVEN, prediction_type=kind, states=True,
-                    shape=(1, 2, 3, 5))
-    yield _case("ddim/gradient", "the gradient of the end with respect to the beginning, through the model", LINEAR, SIX, own,
-                {"strided": stride}, model=MIXTURE, gradients=("x",))
+        yield case(f"ddim/given-{kind}", f"two steps of given answers that are {kind}: no model needed", LINEAR, [700, 230], own,
+                   {f"read-as-{other}": read_as("ddim", other) for other in others}, model=GIVEN, prediction_type=kind, states=True,
+                   shape=(1, 2, 3, 5))
+    yield case("ddim/gradient", "the gradient of the end with respect to the beginning, through the model", LINEAR, SIX, own,
+               {"strided": stride, **clips(SIX)}, model=MIXTURE, gradients=("x",))
 
 
 def _float32_tables(inputs, settings):
@@ -668,25 +771,25 @@ NO_CHURN = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": 1e30, "s_noise": 1.0}
 
 def _euler_and_heun() -> Iterator[Case]:
     churn = {"s_churn": 2.0, "s_tmin": 0.5, "s_tmax": 8.0, "s_noise": 1.25}
-    late = _ruled("euler", "you add churn's noise after the model has been asked", "sampler-churn-order", churned_late)
-    unbounded = lambda operation: _set(operation, "you ignore s_tmin and s_tmax", "sampler-churn-size", s_tmin=0.0, s_tmax=1e30)
-    loud = lambda operation: _set(operation, "you ignore s_noise", "sampler-churn-size", s_noise=1.0)
-    only = _set("euler", "your Heun is Euler: it does not look where the step leads", "sampler-no-correction")
-    yield _case("euler/sigmas", "seven of Karras's sigmas, a mixture", SIGMAS, SEVEN, NO_CHURN, {"last-sigma-twice": stays("euler")},
-                model=MIXTURE, prediction_type="sample")
-    yield _case("euler/schedule", "a schedule walked in x / a", LINEAR, THIRTEEN, NO_CHURN, {
+    late = ruled("euler", "you add churn's noise after the model has been asked", "sampler-churn-order", churned_late)
+    unbounded = lambda operation: reset(operation, "you ignore s_tmin and s_tmax", "sampler-churn-size", s_tmin=0.0, s_tmax=1e30)
+    loud = lambda operation: reset(operation, "you ignore s_noise", "sampler-churn-size", s_noise=1.0)
+    only = reset("euler", "your Heun is Euler: it does not look where the step leads", "sampler-no-correction")
+    yield case("euler/sigmas", "seven of Karras's sigmas, a mixture", SIGMAS, SEVEN, NO_CHURN, {"last-sigma-twice": stays("euler")},
+               model=MIXTURE, prediction_type="sample")
+    yield case("euler/schedule", "a schedule walked in x / a", LINEAR, THIRTEEN, NO_CHURN, {
         "times-less-one": off_by_one("euler", THIRTEEN, -1), "abar-0": last_alpha("euler", True)}, states=True)
-    yield _case("euler/churn", "noise before the model is asked, between two bounds", SIGMAS, FIVE, churn, {
+    yield case("euler/churn", "noise before the model is asked, between two bounds", SIGMAS, FIVE, churn, {
         "late": late, "level-before": asked_before_churn("euler", 1), "no-bounds": unbounded("euler"), "no-s-noise": loud("euler")})
-    yield _case("heun/sigmas", "seven of Karras's sigmas, a mixture; the last step is Euler's", SIGMAS, SEVEN, NO_CHURN, {
+    yield case("heun/sigmas", "seven of Karras's sigmas, a mixture; the last step is Euler's", SIGMAS, SEVEN, NO_CHURN, {
         "euler": only, "last-sigma-twice": stays("heun")}, model=MIXTURE, prediction_type="sample")
-    yield _case("heun/schedule", "a schedule walked in x / a", STABLE, THIRTEEN, NO_CHURN, {
+    yield case("heun/schedule", "a schedule walked in x / a", STABLE, THIRTEEN, NO_CHURN, {
         "euler": only, "times-less-one": off_by_one("heun", THIRTEEN, -1)}, states=True)
-    yield _case("heun/churn", "noise before the model is asked; the correction starts from the raised x", SIGMAS, FIVE, churn, {
+    yield case("heun/churn", "noise before the model is asked; the correction starts from the raised x", SIGMAS, FIVE, churn, {
         "euler": only, "level-before": asked_before_churn("heun", 2),
         "no-bounds": unbounded("heun"), "no-s-noise": loud("heun")})
-    yield _case("heun/one-step", "S = 1: Euler's step to the data", SIGMAS, [5.0], NO_CHURN, {"last-sigma-twice": stays("heun")})
-    yield _case("heun/given", "three answers for two steps", SIGMAS, [3.0, 1.25], NO_CHURN, {
+    yield case("heun/one-step", "S = 1: Euler's step to the data", SIGMAS, [5.0], NO_CHURN, {"last-sigma-twice": stays("heun")})
+    yield case("heun/given", "three answers for two steps", SIGMAS, [3.0, 1.25], NO_CHURN, {
         "euler": only, "read-as-x0": read_as("heun", "sample")}, model=GIVEN, states=True)
 
 
@@ -706,6 +809,10 @@ def _edm() -> Iterator[Case]:
     churn = lambda settings: [settings[name] for name in CHURN]
     late = walked("you add churn's noise after the model has been asked", "sampler-churn-order",
                   lambda settings: _Wrong(Karras(settings["order"], *churn(settings)), churned_late))
+    raised = Mutant("you add churn's noise after the network has been asked, and read its answer as one about the raised x",
+                    "sampler-churn-order", compute=_read_as_raised)
+    clipped = {"clipped-end": Mutant("you clip the finished sample to [-1, 1]", "sampler-clipped-end",
+                                     compute=lambda inputs, settings: F.clamp(edm_sampler(inputs, settings), -1.0, 1.0))}
     unlimited = walked("your gamma is not limited to sqrt(2) - 1", "sampler-churn-size",
                        lambda settings: _Unlimited(settings["order"], *churn(settings)))
     euler = walked("your Heun is Euler: it does not look where the step leads", "sampler-no-correction",
@@ -715,13 +822,14 @@ def _edm() -> Iterator[Case]:
     shorter = Mutant("your sigma_min is 0.02", "sampler-sigma-spacing", settings={"sigma_min": 0.02})
     for name, reason, own, model, mutants in (
         ("small-sigma-max", "sigma_max = 3 shows what x is multiplied by at the start", {"sigma_max": 3.0}, GAUSSIAN,
-         {"sqrt-sigma-squared-plus-one": louder, "rho-1": rho, "euler": euler}),
+         {"sqrt-sigma-squared-plus-one": louder, "rho-1": rho, "euler": euler, **clipped}),
         ("defaults", "EDM's own sigmas, 0.002 ... 80 and rho 7, a mixture", {"n": 5}, MIXTURE,
-         {"sigma-min": shorter, "rho-1": rho, "euler": euler}),
+         {"sigma-min": shorter, "rho-1": rho, "euler": euler, **clipped}),
         ("churn", "Algorithm 2 with churn: S_churn 40, S_tmin 0.05, S_tmax 50, S_noise 1.003, gamma at its limit",
          {"n": 5, "s_churn": 40.0, "s_tmin": 0.05, "s_tmax": 50.0, "s_noise": 1.003}, GAUSSIAN,
-         {"unlimited": unlimited, "no-s-noise": quiet, "euler": euler}),
-        ("euler-churn", "order 1, churn below its limit", {"n": 7, "order": 1, "s_churn": 1.5}, GAUSSIAN, {"late": late}),
+         {"unlimited": unlimited, "no-s-noise": quiet, "euler": euler, **clipped}),
+        ("euler-churn", "order 1, churn below its limit", {"n": 7, "order": 1, "s_churn": 1.5}, GAUSSIAN, {
+            "late": late, "read-as-raised": raised}),
         ("one-step", "n = 1: one call at sigma_max", {"n": 1, "sigma_max": 2.0}, GAUSSIAN, {"sqrt-sigma-squared-plus-one": louder}),
     ):
         id = f"edm_sampler/{name}"
@@ -734,51 +842,65 @@ def _edm() -> Iterator[Case]:
         yield Case(id, reason, inputs, settings, (), mutants)
 
 
-def _of_order(operation: str, order: int) -> Mutant:
-    return _set(operation, f"your steps are of order {order}", "sampler-no-correction", order=order)
+def _read_as_raised(inputs, settings):
+    """Euler with the network F, x_0 = c_skip x + c_out F(c_in x), asked before churn and read after it; sigma_data 0.5."""
+    sigmas = karras_sigmas(settings["n"], settings["sigma_min"], settings["sigma_max"], settings["rho"]).tolist()
+    denoise, noise = model_of(inputs, settings, EDM), arrays(inputs, "noise")
+    x, gamma = sigmas[0] * inputs["start_noise"], min(settings["s_churn"] / settings["n"], 2 ** 0.5 - 1)
+    for sigma, after, z in zip(sigmas, sigmas[1:], noise):
+        before, up = (edm_preconditioning(level, 0.5) for level in (sigma, sigma * (1 + gamma)))
+        network = (denoise(x, sigma) - before.c_skip * x) / before.c_out
+        x = x + sigma * (gamma * (2 + gamma)) ** 0.5 * settings["s_noise"] * z
+        d = (x - up.c_skip * x - up.c_out * network) / (sigma * (1 + gamma))
+        x = x + (after - sigma * (1 + gamma)) * d
+    return x
 
 
-def _log_snr(operation: str) -> Mutant:
-    return _ruled(operation, "your lambda is the log-SNR, twice too much", "sampler-log-snr", doubled)
+def of_order(operation: str, order: int) -> Mutant:
+    return reset(operation, f"your steps are of order {order}", "sampler-no-correction", order=order)
 
 
-def _held(operation: str, **settings: Any) -> Mutant:
+def log_snr(operation: str) -> Mutant:
+    return ruled(operation, "your lambda is the log-SNR, twice too much", "sampler-log-snr", doubled)
+
+
+def held(operation: str, **settings: Any) -> Mutant:
     """The sampler of the other prediction."""
     which = "eps" if operation.startswith("dpm_solver") else "x_0"
-    return _set(operation, f"it is {which} that you hold, or put your polynomial through", "sampler-predicts", **settings)
+    return reset(operation, f"it is {which} that you hold, or put your polynomial through", "sampler-predicts", **settings)
 
 
 def _singlestep() -> Iterator[Case]:
     eps, start, ancestral, sde = "dpm_solver_singlestep", "dpmpp_singlestep", "ancestral_singlestep", "dpmpp_sde"
-    first = lambda op: _set(op, "your stages are not used: the step is of order 1", "sampler-no-correction", stages=[])
-    moved = lambda op, *stages: _set(op, f"your first stage lies at {stages[0]:.2g} of the step", "sampler-stage", stages=list(stages))
-    still = lambda op: _set("dpmpp_singlestep", "you ignore eta", "sampler-eta")
+    first = lambda op: reset(op, "your stages are not used: the step is of order 1", "sampler-no-correction", stages=[])
+    moved = lambda op, *stages: reset(op, f"your first stage lies at {stages[0]:.2g} of the step", "sampler-stage", stages=list(stages))
+    still = lambda op: reset("dpmpp_singlestep", "you ignore eta", "sampler-eta")
     half, two = {"stages": [0.5]}, {"stages": [1 / 3, 2 / 3]}
     five = timesteps(1000, 5).tolist()
-    yield _case(f"{eps}/order-1", "no stage: DDIM, computed in lambda", LINEAR, THIRTEEN, {"stages": []}, {
-        "log-snr": _log_snr(eps), "times-less-one": off_by_one(eps, THIRTEEN, -1)})
-    yield _case(f"{eps}/order-2", "the middle in lambda, between the integer times of the schedule", LINEAR, THIRTEEN, half, {
-        "order-1": first(eps), "holds-x0": _held(start), "log-snr": _log_snr(eps)}, states=True)
-    yield _case(f"{eps}/order-2-at-a-third", "a stage that is not in the middle: its weight is 1 / (2 r)", SIGMAS, FIVE,
-                {"stages": [0.3125]}, {
+    yield case(f"{eps}/order-1", "no stage: DDIM, computed in lambda", LINEAR, THIRTEEN, {"stages": []}, {
+        "log-snr": log_snr(eps), "times-less-one": off_by_one(eps, THIRTEEN, -1)})
+    yield case(f"{eps}/order-2", "the middle in lambda, between the integer times of the schedule", LINEAR, THIRTEEN, half, {
+        "order-1": first(eps), "holds-x0": held(start), "log-snr": log_snr(eps)}, states=True)
+    yield case(f"{eps}/order-2-at-a-third", "a stage that is not in the middle: its weight is 1 / (2 r)", SIGMAS, FIVE,
+               {"stages": [0.3125]}, {
         "middle": moved(eps, 0.5), "order-1": first(eps)}, model=MIXTURE)
-    yield _case(f"{eps}/order-3", "two stages, at 1/3 and 2/3", LINEAR, five, two, {
+    yield case(f"{eps}/order-3", "two stages, at 1/3 and 2/3", LINEAR, five, two, {
         "order-2": moved(eps, 1 / 3), "stage-1": moved(eps, 0.5, 2 / 3)}, model=MIXTURE)
-    yield _case(f"{start}/2s", "DPM-Solver++(2S) on an uneven list", STABLE, UNEVEN, half, {
-        "order-1": first(start), "holds-epsilon": _held(eps), "log-snr": _log_snr(start)}, states=True)
-    yield _case(f"{start}/3s", "two stages, on Karras's sigmas", SIGMAS, SEVEN, two, {
+    yield case(f"{start}/2s", "DPM-Solver++(2S) on an uneven list", STABLE, UNEVEN, half, {
+        "order-1": first(start), "holds-epsilon": held(eps), "log-snr": log_snr(start)}, states=True)
+    yield case(f"{start}/3s", "two stages, on Karras's sigmas", SIGMAS, SEVEN, two, {
         "order-2": moved(start, 1 / 3), "last-sigma-twice": stays(start)}, model=MIXTURE)
-    yield _case(f"{start}/given", "three answers for two steps", LINEAR, [700, 230], half, {
-        "order-1": first(start), "holds-epsilon": _held(eps), "read-as-v": read_as(start, "v_prediction")}, model=GIVEN, states=True)
-    yield _case(f"{ancestral}/dpm-2", "k-diffusion's: the stage lies in the middle of the way down to sigma_down", SIGMAS, FIVE,
-                {**half, "predicts": "epsilon", "eta": 1.0}, {"order-1": first(ancestral), "eta-ignored": still(ancestral)})
-    yield _case(f"{ancestral}/dpmpp-2s", "k-diffusion's, on a schedule, eta = 0.75", LINEAR, five,
-                {**half, "predicts": "sample", "eta": 0.75}, {
-        "order-1": first(ancestral), "eta-1": _set(ancestral, "your eta is 1 whatever is asked for", "sampler-eta", eta=1.0)})
-    yield _case(f"{sde}/sigmas", "k-diffusion's: noise at the stage and at the end, of one Brownian motion", SIGMAS, FIVE,
-                {**half, "eta": 1.0}, {
-        "independent": _ruled(sde, "your stage and your step draw independent noise", "sampler-brownian", independent),
-        "quiet-stage": _set(ancestral, "your stage draws no noise", "sampler-brownian", predicts="sample")})
+    yield case(f"{start}/given", "three answers for two steps", LINEAR, [700, 230], half, {
+        "order-1": first(start), "holds-epsilon": held(eps), "read-as-v": read_as(start, "v_prediction")}, model=GIVEN, states=True)
+    yield case(f"{ancestral}/dpm-2", "k-diffusion's: the stage lies in the middle of the way down to sigma_down", SIGMAS, FIVE,
+               {**half, "predicts": "epsilon", "eta": 1.0}, {"order-1": first(ancestral), "eta-ignored": still(ancestral)})
+    yield case(f"{ancestral}/dpmpp-2s", "k-diffusion's, on a schedule, eta = 0.75", LINEAR, five,
+               {**half, "predicts": "sample", "eta": 0.75}, {
+        "order-1": first(ancestral), "eta-1": reset(ancestral, "your eta is 1 whatever is asked for", "sampler-eta", eta=1.0)})
+    yield case(f"{sde}/sigmas", "k-diffusion's: noise at the stage and at the end, of one Brownian motion", SIGMAS, FIVE,
+               {**half, "eta": 1.0}, {
+        "independent": ruled(sde, "your stage and your step draw independent noise", "sampler-brownian", independent),
+        "quiet-stage": reset(ancestral, "your stage draws no noise", "sampler-brownian", predicts="sample")})
 
 
 def _multistep() -> Iterator[Case]:
@@ -786,52 +908,61 @@ def _multistep() -> Iterator[Case]:
     own = {"order": 2, "solver_type": "midpoint", "lower_order_final": False}
     exact, third = {**own, "solver_type": "exact"}, {**own, "order": 3, "solver_type": "exact"}
     still, fresh = {"eta": 0.0}, {"eta": 1.0}
-    typed = lambda op, solver_type: _set(op, f"your solver type is {solver_type}", "sampler-solver-type", solver_type=solver_type)
-    half = lambda op: _set(op, "you count half of the curvature: the second derivative is twice the second divided difference",
-                           "sampler-half-curvature", solver_type="heun")
-    whole = _set(start, "you count the whole curvature, where diffusers and k-diffusion count half", "sampler-half-curvature",
-                 solver_type="exact")
-    flat = lambda op: _ruled(op, "you take the steps to be of one length", "sampler-uneven-steps", even)
-    higher = _set(start, "your last steps are not of lower order", "sampler-lower-order-final", lower_order_final=False)
+    typed = lambda op, solver_type: reset(op, f"your solver type is {solver_type}", "sampler-solver-type", solver_type=solver_type)
+    half = lambda op: reset(op, "you count half of the curvature: the second derivative is twice the second divided difference",
+                            "sampler-half-curvature", solver_type="heun")
+    whole = reset(start, "you count the whole curvature, where diffusers and k-diffusion count half", "sampler-half-curvature",
+                  solver_type="exact")
+    flat = lambda op: ruled(op, "you take the steps to be of one length", "sampler-uneven-steps", even)
+    higher = reset(start, "your last steps are not of lower order", "sampler-lower-order-final", lower_order_final=False)
     sign = _walked("your curvature has the wrong sign", "sampler-curvature-sign", lambda settings: (
         settings, _WrongSign(settings["order"], "sample", settings["eta"], settings["solver_type"], settings["lower_order_final"])))
-    quiet = _set(start, "you ignore eta", "sampler-eta", **still)
-    yield _case(f"{start}/2m", "DPM-Solver++(2M) as published, 13 of 1000", LINEAR, THIRTEEN, own | still, {
-        "order-1": _of_order(start, 1), "solver-type": typed(start, "heun"), "holds-epsilon": _held(eps), "log-snr": _log_snr(start),
+    quiet = reset(start, "you ignore eta", "sampler-eta", **still)
+    yield case(f"{start}/2m", "DPM-Solver++(2M) as published, 13 of 1000", LINEAR, THIRTEEN, own | still, {
+        "order-1": of_order(start, 1), "solver-type": typed(start, "heun"), "holds-epsilon": held(eps), "log-snr": log_snr(start),
         "times-less-one": off_by_one(start, THIRTEEN, -1)}, states=True)
-    yield _case(f"{start}/2m-karras", "2M on Karras's sigmas, a mixture", SIGMAS, SEVEN, own | still, {
-        "order-1": _of_order(start, 1), "solver-type": typed(start, "heun"), "last-sigma-twice": stays(start), "even": flat(start)},
-        model=MIXTURE, prediction_type="sample")
-    yield _case(f"{start}/2m-uneven", "steps whose lengths differ by factors: r must be theirs", STABLE, UNEVEN, own | still, {
-        "even": flat(start), "order-1": _of_order(start, 1)})
-    yield _case(f"{start}/2m-heun", "the slope with its own integral: diffusers' heun", LINEAR, THIRTEEN,
-                {**own, **still, "solver_type": "heun"}, {"solver-type": typed(start, "midpoint"), "order-1": _of_order(start, 1)})
-    yield _case(f"{start}/3m", "order 3 with the whole curvature", SIGMAS, SEVEN, third | still, {
-        "half": half(start), "order-2": _of_order(start, 2), "sign": sign}, model=MIXTURE)
-    yield _case(f"{start}/3m-heun", "order 3 with half of the curvature, as diffusers has it", SIGMAS, SEVEN,
-                {**third, **still, "solver_type": "heun"}, {"whole": whole, "order-2": _of_order(start, 2)}, model=MIXTURE)
-    yield _case(f"{start}/3m-lower-order-final", "the last steps of orders 2 and 1", LINEAR, THIRTEEN,
-                {**third, **still, "lower_order_final": True}, {"higher": higher, "half": half(start)}, states=True)
-    yield _case(f"{start}/2m-sde", "k-diffusion's 2M SDE", SIGMAS, SEVEN, own | fresh, {
-        "eta-ignored": quiet, "order-1": _of_order(start, 1), "solver-type": typed(start, "heun"),
-        "noise-at-last-step": _ruled(start, AT_THE_END, "sampler-noise-at-last-step", noise_at_the_end)})
-    yield _case(f"{start}/2m-sde-eta-half", "less fresh noise, on a schedule", LINEAR, THIRTEEN, {**own, "eta": 0.5}, {
-        "eta-ignored": quiet, "eta-1": _set(start, "your eta is 1 whatever is asked for", "sampler-eta", **fresh)}, states=True)
-    yield _case(f"{start}/3m-sde", "order 3 with fresh noise and the whole curvature", SIGMAS, SEVEN, third | fresh, {
-        "half": half(start), "sign": sign, "order-2": _of_order(start, 2)}, model=MIXTURE)
-    yield _case(f"{start}/one-step", "S = 1: the predicted x_0", LINEAR, [999], own | still, {
+    yield case(f"{start}/2m-karras", "2M on Karras's sigmas, a mixture", SIGMAS, SEVEN, own | still, {
+        "order-1": of_order(start, 1), "solver-type": typed(start, "heun"), "last-sigma-twice": stays(start), "even": flat(start),
+        "log-snr": log_snr(start)}, model=MIXTURE, prediction_type="sample")
+    yield case(f"{start}/2m-uneven", "steps whose lengths differ by factors: r must be theirs", STABLE, UNEVEN, own | still, {
+        "even": flat(start), "order-1": of_order(start, 1), "log-snr": log_snr(start)})
+    yield case(f"{start}/2m-heun", "the slope with its own integral: diffusers' heun", LINEAR, THIRTEEN,
+               {**own, **still, "solver_type": "heun"}, {
+                   "solver-type": typed(start, "midpoint"), "order-1": of_order(start, 1), "log-snr": log_snr(start)})
+    yield case(f"{start}/3m", "order 3 with the whole curvature", SIGMAS, SEVEN, third | still, {
+        "half": half(start), "order-2": of_order(start, 2), "sign": sign, "log-snr": log_snr(start)}, model=MIXTURE)
+    yield case(f"{start}/3m-heun", "order 3 with half of the curvature, as diffusers has it", SIGMAS, SEVEN,
+               {**third, **still, "solver_type": "heun"}, {
+                   "whole": whole, "order-2": of_order(start, 2), "log-snr": log_snr(start)}, model=MIXTURE)
+    yield case(f"{start}/3m-lower-order-final", "the last steps of orders 2 and 1", LINEAR, THIRTEEN,
+               {**third, **still, "lower_order_final": True}, {
+                   "higher": higher, "half": half(start), "log-snr": log_snr(start), "half-and-higher": reset(
+                       start, "you count half of the curvature, and your last steps are not of lower order", "sampler-half-curvature",
+                       solver_type="heun", lower_order_final=False)}, states=True)
+    yield case(f"{start}/2m-sde", "k-diffusion's 2M SDE", SIGMAS, SEVEN, own | fresh, {
+        "eta-ignored": quiet, "order-1": of_order(start, 1), "solver-type": typed(start, "heun"), "log-snr": log_snr(start),
+        "noise-at-last-step": ruled(start, AT_THE_END, "sampler-noise-at-last-step", noise_at_the_end)})
+    yield case(f"{start}/2m-sde-eta-half", "less fresh noise, on a schedule", LINEAR, THIRTEEN, {**own, "eta": 0.5}, {
+        "eta-ignored": quiet, "eta-1": reset(start, "your eta is 1 whatever is asked for", "sampler-eta", **fresh),
+        "log-snr": log_snr(start)}, states=True)
+    yield case(f"{start}/3m-sde", "order 3 with fresh noise and the whole curvature", SIGMAS, SEVEN, third | fresh, {
+        "half": half(start), "sign": sign, "order-2": of_order(start, 2), "log-snr": log_snr(start)}, model=MIXTURE)
+    yield case(f"{start}/one-step", "S = 1: the predicted x_0", LINEAR, [999], own | still, {
         "time-less-one": off_by_one(start, [999], -1)}, model=GIVEN)
-    yield _case(f"{start}/clipped", "the predictions that are remembered are the clipped ones", LINEAR, THIRTEEN, own | still, {
-        "not-clipped": _set(start, "you do not clip the predicted x_0", "sampler-clipping", clip_denoised=False)},
+    yield case(f"{start}/clipped", "the predictions that are remembered are the clipped ones", LINEAR, THIRTEEN, own | still, {
+        "not-clipped": reset(start, "you do not clip the predicted x_0", "sampler-clipping", clip_denoised=False),
+        "log-snr": log_snr(start)},
         model=WIDE, clip_denoised=True)
-    yield _case(f"{start}/given", "four steps of given answers", LINEAR, [900, 700, 230, 90], third | still, {
-        "half": half(start), "order-2": _of_order(start, 2), "read-as-v": read_as(start, "v_prediction")}, model=GIVEN, states=True)
-    yield _case(f"{eps}/2m", "the noise extrapolated, midpoint", LINEAR, THIRTEEN, own, {
-        "order-1": _of_order(eps, 1), "holds-x0": _held(start, **still), "solver-type": typed(eps, "heun")}, states=True)
-    yield _case(f"{eps}/2m-exact-uneven", "the slope's own integral, uneven steps", STABLE, UNEVEN, exact, {
-        "solver-type": typed(eps, "midpoint"), "even": flat(eps)})
-    yield _case(f"{eps}/3m", "the noise extrapolated by a parabola", SIGMAS, SEVEN, third, {
-        "half": half(eps), "order-2": _of_order(eps, 2)}, model=MIXTURE)
+    yield case(f"{start}/given", "four steps of given answers", LINEAR, [900, 700, 230, 90], third | still, {
+        "half": half(start), "order-2": of_order(start, 2), "read-as-v": read_as(start, "v_prediction"), "log-snr": log_snr(start)},
+        model=GIVEN, states=True)
+    yield case(f"{eps}/2m", "the noise extrapolated, midpoint", LINEAR, THIRTEEN, own, {
+        "order-1": of_order(eps, 1), "holds-x0": held(start, **still), "solver-type": typed(eps, "heun"), "log-snr": log_snr(eps),
+        "abar-0": last_alpha(eps, True)}, states=True)
+    yield case(f"{eps}/2m-exact-uneven", "the slope's own integral, uneven steps", STABLE, UNEVEN, exact, {
+        "solver-type": typed(eps, "midpoint"), "even": flat(eps), "log-snr": log_snr(eps), "abar-0": last_alpha(eps, True)})
+    yield case(f"{eps}/3m", "the noise extrapolated by a parabola", SIGMAS, SEVEN, third, {
+        "half": half(eps), "order-2": of_order(eps, 2), "log-snr": log_snr(eps)}, model=MIXTURE)
 
 
 def _unipc() -> Iterator[Case]:
@@ -839,32 +970,56 @@ def _unipc() -> Iterator[Case]:
     plain = _walked("your UniPC never corrects: it is DPM-Solver++(2M)", "sampler-no-correction", lambda settings: (
         settings, Multistep(settings["order"], settings["predicts"], 0.0, "midpoint" if settings["order"] == 2 else "exact",
                             settings["lower_order_final"])))
-    bh = lambda solver_type: _set("unipc", f"your B(h) is that of {solver_type}", "sampler-bh", solver_type=solver_type)
-    final = lambda value: _set("unipc", "your last steps are of lower order" if value else "your last steps are not of lower order",
-                               "sampler-lower-order-final", lower_order_final=value)
-    other = lambda predicts: _set("unipc", f"you put your polynomial through {predicts}", "sampler-predicts", predicts=predicts)
-    yield _case("unipc/order-2", "diffusers' default, 13 of 1000", LINEAR, THIRTEEN, own, {
-        "no-corrector": plain, "bh1": bh("bh1"), "log-snr": _log_snr("unipc"), "times-less-one": off_by_one("unipc", THIRTEEN, -1)},
-        states=True)
-    yield _case("unipc/order-1", "DDIM, corrected", LINEAR, THIRTEEN, {**own, "order": 1}, {
-        "no-corrector": plain, "exact": bh("exact")}, states=True)
-    yield _case("unipc/order-3", "three unknowns in the corrector", SIGMAS, SEVEN, {**own, "order": 3}, {
-        "no-corrector": plain, "order-2": _of_order("unipc", 2), "not-lower": final(False)}, model=MIXTURE)
-    yield _case("unipc/bh1", "B(h) = h", LINEAR, THIRTEEN, {**own, "solver_type": "bh1"}, {"bh2": bh("bh2"), "no-corrector": plain})
-    yield _case("unipc/exact", "no unknown is set to 1/2", SIGMAS, SEVEN, {**own, "solver_type": "exact"}, {"bh2": bh("bh2")})
-    yield _case("unipc/epsilon", "the noise in the polynomial, uneven steps", STABLE, UNEVEN, {**own, "predicts": "epsilon"}, {
+    uncorrected = _walked("your UniPC never corrects", "sampler-no-correction", lambda settings: (
+        settings, _Uncorrected(settings["order"], settings["predicts"], settings["solver_type"], settings["lower_order_final"])))
+    corrected = Mutant("your states are the corrected x; the model is asked at the predicted one", "sampler-states",
+                       compute=_corrected_states)
+    infinite = Mutant("you divide by B(h) = h in the step to the data, where h is infinite: NaN", "sampler-bh",
+                      compute=lambda inputs, settings: {"output": inputs["x"] * np.nan})
+    bh = lambda solver_type: reset("unipc", f"your B(h) is that of {solver_type}", "sampler-bh", solver_type=solver_type)
+    final = lambda value: reset("unipc", "your last steps are of lower order" if value else "your last steps are not of lower order",
+                                "sampler-lower-order-final", lower_order_final=value)
+    other = lambda predicts: reset("unipc", f"you put your polynomial through {predicts}", "sampler-predicts", predicts=predicts)
+    yield case("unipc/order-2", "diffusers' default, 13 of 1000", LINEAR, THIRTEEN, own, {
+        "no-corrector": plain, "bh1": bh("bh1"), "log-snr": log_snr("unipc"), "times-less-one": off_by_one("unipc", THIRTEEN, -1),
+        "corrected-states": corrected}, states=True)
+    yield case("unipc/order-1", "DDIM, corrected", LINEAR, THIRTEEN, {**own, "order": 1}, {
+        "no-corrector": plain, "exact": bh("exact"), "corrected-states": corrected}, states=True)
+    yield case("unipc/order-3", "three unknowns in the corrector", SIGMAS, SEVEN, {**own, "order": 3}, {
+        "no-corrector": plain, "order-2": of_order("unipc", 2), "not-lower": final(False)}, model=MIXTURE)
+    yield case("unipc/bh1", "B(h) = h", LINEAR, THIRTEEN, {**own, "solver_type": "bh1"}, {
+        "bh2": bh("bh2"), "no-corrector": plain, "infinite": infinite})
+    yield case("unipc/exact", "no unknown is set to 1/2", SIGMAS, SEVEN, {**own, "solver_type": "exact"}, {
+        "bh2": bh("bh2"), "no-corrector": uncorrected})
+    yield case("unipc/epsilon", "the noise in the polynomial, uneven steps", STABLE, UNEVEN, {**own, "predicts": "epsilon"}, {
         "predicts-x0": other("sample"), "no-corrector": plain})
-    yield _case("unipc/epsilon-bh1-order-3", "the noise, order 3, to the end", LINEAR, SEVENTH,
-                {**own, "order": 3, "predicts": "epsilon", "solver_type": "bh1", "lower_order_final": False},
-                {"lower": final(True), "order-2": _of_order("unipc", 2)}, model=MIXTURE)
-    yield _case("unipc/given", "five steps of given answers", LINEAR, [900, 800, 700, 230, 90], {**own, "order": 3}, {
-        "no-corrector": plain, "order-2": _of_order("unipc", 2), "read-as-v": read_as("unipc", "v_prediction")}, model=GIVEN, states=True)
+    yield case("unipc/epsilon-bh1-order-3", "the noise, order 3, to the end", LINEAR, SEVENTH,
+               {**own, "order": 3, "predicts": "epsilon", "solver_type": "bh1", "lower_order_final": False},
+               {"lower": final(True), "order-2": of_order("unipc", 2), "no-corrector": uncorrected}, model=MIXTURE)
+    yield case("unipc/given", "five steps of given answers", LINEAR, [900, 800, 700, 230, 90], {**own, "order": 3}, {
+        "no-corrector": plain, "order-2": of_order("unipc", 2), "read-as-v": read_as("unipc", "v_prediction"),
+        "corrected-states": corrected}, model=GIVEN, states=True)
+
+
+def _corrected_states(inputs, settings):
+    """The states of a walk in which every x at which the model is asked has been corrected; its end is the right one."""
+    process, right = process_of(settings["process"]), walk(inputs, settings, sampler_of("unipc", settings))
+    way = path(process, settings["times"], settings["set_alpha_to_one"])
+    sampler, model = sampler_of("unipc", settings), model_of(inputs, settings, process)
+    states, predictions, correction = [right["states"][i] for i in range(len(way) + 1)], [], []
+    for k, (t, s, order) in enumerate(zip(way.levels, way.levels[1:], orders(way, sampler.order, sampler.lower_order_final))):
+        answer = model(states[k], t.time)
+        predictions.insert(0, convert(answer, states[k], process, t.time, settings["prediction_type"], sampler.predicts))
+        states[k] = states[k] + sum(c * prediction for c, prediction in zip(correction, predictions))
+        step, nodes = exact_step(t, s, way.steps[k], sampler.predicts), behind(way, k, order)
+        correction = sampler.correction(step, nodes, [step.scale * w for w in sampler.predictor(step, nodes)]) if k + 1 < len(way) else []
+    return {"output": right["output"], "states": F.stack(states)}
 
 
 def _pndm() -> Iterator[Case]:
     pndm, plms = {"skip_prk_steps": False}, {"skip_prk_steps": True}
-    skips = _set("pndm", "you begin as PLMS does, without Runge-Kutta", "sampler-plms-start", **plms)
-    prk = _set("pndm", "you begin with Runge-Kutta, as PNDM does", "sampler-plms-start", **pndm)
+    skips = reset("pndm", "you begin as PLMS does, without Runge-Kutta", "sampler-plms-start", **plms)
+    prk = reset("pndm", "you begin with Runge-Kutta, as PNDM does", "sampler-plms-start", **pndm)
 
     def without_second_call(sampler, path):
         plan = sampler.plan(path)
@@ -875,35 +1030,38 @@ def _pndm() -> Iterator[Case]:
         moves = [move._replace(settle=move.settle._replace(predictions=cut(move.settle.predictions, i + 1))) for i, move in enumerate(rest)]
         return replace(plan, moves=[once, *moves])
 
-    once = _ruled("pndm", "your first step asks once: it is DDIM's", "sampler-plms-start", without_second_call)
-    yield _case("pndm/pndm", "three steps of Runge-Kutta, at half times too, then Adams-Bashforth", LINEAR, SIX, pndm, {
-        "plms": skips, "times-less-one": off_by_one("pndm", SIX, -1)}, states=True)
-    yield _case("pndm/plms", "Stable Diffusion's: its schedule, list and end", STABLE, LEADING, plms, {
-        "prk": prk, "once": once, "abar-1": last_alpha("pndm", False), "no-offset": off_by_one("pndm", LEADING, -1)}, states=True,
-        set_alpha_to_one=False)
-    yield _case("pndm/plms-mixture", "PLMS, two modes to decide between", LINEAR, SEVENTH, plms, {"prk": prk, "once": once},
-                model=MIXTURE)
-    yield _case("pndm/plms-two-steps", "S = 2: improved Euler, then two predictions", LINEAR, [700, 230], plms, {
-        "times-plus-one": off_by_one("pndm", [700, 230], 1), "once": once})
-    yield _case("pndm/pndm-three-steps", "S = 3: the last step is never Runge-Kutta's", LINEAR, [900, 500, 120], pndm, {"plms": skips},
-                states=True)
-    yield _case("pndm/given", "seven answers for six steps", LINEAR, UNEVEN, plms, {
-        "once": once, "read-as-v": read_as("pndm", "v_prediction")}, model=GIVEN, states=True)
+    once = ruled("pndm", "your first step asks once: it is DDIM's", "sampler-plms-start", without_second_call)
+    alone = {"newest-alone": ruled("pndm", "your last step uses the newest prediction alone", "sampler-no-correction",
+                                   newest_alone_at_the_end)}
+    stride = {"strided": ruled("pndm", "your steps are T // N long, whatever the list says", "sampler-previous-timestep", strided_pseudo)}
+    yield case("pndm/pndm", "three steps of Runge-Kutta, at half times too, then Adams-Bashforth", LINEAR, SIX, pndm, {
+        "plms": skips, "times-less-one": off_by_one("pndm", SIX, -1), **alone, **stride}, states=True)
+    yield case("pndm/plms", "Stable Diffusion's: its schedule, list and end", STABLE, LEADING, plms, {
+        "prk": prk, "once": once, "abar-1": last_alpha("pndm", False), "no-offset": off_by_one("pndm", LEADING, -1), **alone},
+        states=True, set_alpha_to_one=False)
+    yield case("pndm/plms-mixture", "PLMS, two modes to decide between", LINEAR, SEVENTH, plms, {
+        "prk": prk, "once": once, **alone, **stride}, model=MIXTURE)
+    yield case("pndm/plms-two-steps", "S = 2: improved Euler, then two predictions", LINEAR, [700, 230], plms, {
+        "times-plus-one": off_by_one("pndm", [700, 230], 1), "once": once, **alone})
+    yield case("pndm/pndm-three-steps", "S = 3: the last step is never Runge-Kutta's", LINEAR, [900, 500, 120], pndm, {
+        "plms": skips, **alone}, states=True)
+    yield case("pndm/given", "seven answers for six steps", LINEAR, UNEVEN, plms, {
+        "once": once, "read-as-v": read_as("pndm", "v_prediction"), **alone}, model=GIVEN, states=True)
 
 
 def _langevin() -> Iterator[Case]:
     own = {"step_size": 0.02, "steps": 3, "denoise": True}
-    noisy = _set("annealed_langevin", "you leave the noise of the last level in x", "langevin-denoise", denoise=False)
-    clean = _set("annealed_langevin", "you denoise at the end, which the paper's algorithm does not", "langevin-denoise", denoise=True)
-    full = lambda words, row: _ruled("annealed_langevin", words, "langevin-step", _settled(row))
+    noisy = reset("annealed_langevin", "you leave the noise of the last level in x", "langevin-denoise", denoise=False)
+    clean = reset("annealed_langevin", "you denoise at the end, which the paper's algorithm does not", "langevin-denoise", denoise=True)
+    full = lambda words, row: ruled("annealed_langevin", words, "langevin-step", _settled(row))
     doubled_pull = full("your step is alpha times the score, where alpha / 2 belongs to the noise sqrt(alpha)",
                         lambda row: row._replace(predictions=tuple(2 * c for c in row.predictions)) if row.noise else row)
     doubled_noise = full("your noise is sqrt(2 alpha), where sqrt(alpha) belongs to a step of alpha / 2",
                          lambda row: row._replace(noise=2 ** 0.5 * row.noise))
     ladder = [3.0, 1.5, 0.6, 0.25]
-    yield _case("annealed_langevin/denoised", "three steps at each of four levels, and the mean of x_0 at the end", SIGMAS, ladder, own, {
+    yield case("annealed_langevin/denoised", "three steps at each of four levels, and the mean of x_0 at the end", SIGMAS, ladder, own, {
         "noisy": noisy, "doubled-pull": doubled_pull, "doubled-noise": doubled_noise}, model=MIXTURE, prediction_type="score")
-    yield _case("annealed_langevin/as-published", "Algorithm 1: x itself at the end", SIGMAS, ladder, {**own, "denoise": False}, {
+    yield case("annealed_langevin/as-published", "Algorithm 1: x itself at the end", SIGMAS, ladder, {**own, "denoise": False}, {
         "denoised": clean, "doubled-noise": doubled_noise})
     for name, reason, model, process, time in (
         ("schedule", "a step at a time of a schedule", GAUSSIAN, LINEAR, 300), ("mixture", "two modes, in sigmas", MIXTURE, SIGMAS, 0.5)):

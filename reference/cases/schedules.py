@@ -174,6 +174,11 @@ NOTES = {
     "schedule-ends": Note(
         "formula", "Betas are evenly spaced with both ends included: T - 1 intervals, not T.",
         "Slightly too little noise everywhere."),
+    "schedule-adapted-ends": Note(
+        "convention", "The ends of the linear schedule are given for any T; some code multiplies them by 1000 / T, so that the last abar "
+                      "stays near that of T = 1000. Below T = 21 that makes betas above 1.",
+        "Another amount of noise for every T but 1000; NaN for a small T.",
+        ("denoising-diffusion-pytorch: linear_beta_schedule", "guided-diffusion: get_named_beta_schedule")),
     "tables-float32": Note(
         "numerics", "1 - abar_t from a float32 product has few digits near t = 0.",
         "sigma_0 is off by 8e-5 of itself; derived tables (posterior, SNR, log SNR) and weights lose more.",
@@ -189,7 +194,8 @@ NOTES = {
         "convention", "The posterior's variance is 0 at t = 0. Its logarithm there is that of t = 1 in OpenAI's code (-9.82 for the linear "
                       "schedule), log 1e-20 = -46.05 in diffusers and denoising-diffusion-pytorch.",
         "Samples do not change; the decoder's term of the likelihood does, from 2.23 to 0.29 bits per dimension.",
-        ("guided-diffusion, gaussian_diffusion.py", "diffusers, DDPMScheduler._get_variance")),
+        ("guided-diffusion, gaussian_diffusion.py", "diffusers, DDPMScheduler._get_variance",
+         "denoising-diffusion-pytorch, posterior_log_variance_clipped")),
     "posterior-one-step": Note(
         "formula", "The posterior's mean divides by 1 - abar_t; with 1 - alpha_t its weights do not add up.",
         "Samples explode.", ("printed in tutorials and slides",)),
@@ -214,7 +220,7 @@ NOTES = {
         "Every step is at a neighbouring noise level; the last one leaves or removes too much noise."),
     "timesteps-rounding": Note(
         "numerics", "Times are rounded to the nearest integer, ties to even as NumPy and IEEE do; cutting off or ties upwards give others.",
-        "Another list; an integer cannot be a rounding error."),
+        "Another list; an integer cannot be a rounding error.", ("denoising-diffusion-pytorch: ddim_sample cuts off",)),
     "respace-betas": Note(
         "formula", "A process that skips times has betas of its own, 1 - abar_t / abar_s with s the previous visited time; the full "
                    "schedule's betas are those of single steps.",
@@ -223,6 +229,9 @@ NOTES = {
         "formula", "Karras' sigmas are evenly spaced in sigma^(1/rho), with i / (n - 1), and end with a 0 of their own.",
         "Steps are spent at the wrong noise levels; without the 0 the sample keeps noise of sigma_min.",
         ("diffusers #5689, #6477: a repeated last sigma",)),
+    "sigmas-one": Note(
+        "numerics", "A list of one sigma is sigma_max: i / (n - 1) is not to be computed for n = 1.",
+        "NaN from the first step on.", ("denoising-diffusion-pytorch: ElucidatedDiffusion.sample_schedule(1)",)),
     "sigmas-scale": Note(
         "convention", "k-diffusion's sigma is noise against signal, sqrt((1 - abar) / abar), not sqrt(1 - abar).",
         "Most wrong at much noise, where one is 14.6 and the other 0.998."),
@@ -286,6 +295,11 @@ def _without_last(settings):
     return np.linspace(settings["beta_start"], settings["beta_end"], settings["num_train_timesteps"], endpoint=False)
 
 
+def _adapted_ends(settings):
+    T = settings["num_train_timesteps"]
+    return np.linspace(settings["beta_start"], settings["beta_end"], T) * 1000 / T
+
+
 def _shifted(levels_of: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Any]:
     """A mutant of zero terminal SNR: another formula for abar, from the abar of the schedule before."""
     return _levels(lambda settings: levels_of(right.schedule_of({**settings, "rescale_betas_zero_snr": False}).alphas_cumprod))
@@ -300,6 +314,7 @@ LINEAR_FOR_SCALED = Mutant("your betas are linear; this schedule is linear in sq
 SCALED_FOR_LINEAR = Mutant("your betas are linear in sqrt(beta); this schedule is linear in beta", "schedule-scaled-linear",
                            settings={"beta_schedule": "scaled_linear"})
 ONE_EARLIER = Mutant("your tables count times from 1: you read the entry before", "schedule-index", compute=_next_time)
+ADAPTED = Mutant("you multiply the ends of the schedule by 1000 / T", "schedule-adapted-ends", compute=_betas(_adapted_ends))
 OPEN_END = Mutant("your linspace leaves the last beta out", "schedule-ends", compute=_betas(_without_last))
 COSINE_MUTANTS = {
     "T-points": Mutant("your cosine schedule has T points, not T + 1", "schedule-cosine", compute=_betas(_cosine_of_T_points)),
@@ -328,11 +343,12 @@ def _schedules() -> Iterator[Case]:
 
     ten = {"num_train_timesteps": 10}
     every = list(range(10))
-    yield case("linear-10", "ten numbers to look at; the ends are not adapted to T", LINEAR | ten, every, {"open-end": OPEN_END})
+    yield case("linear-10", "ten numbers to look at; the ends are not adapted to T", LINEAR | ten, every, {
+        "open-end": OPEN_END, "adapted-ends": ADAPTED})
     yield case("linear-1000", "Ho et al.'s schedule", LINEAR, SOME, {
         "scaled-linear": SCALED_FOR_LINEAR, "one-earlier": ONE_EARLIER, "open-end": OPEN_END})
     yield case("linear-1", "one step takes beta_start", LINEAR | {"num_train_timesteps": 1}, [0], {
-        "last": Mutant("your only beta is beta_end", "schedule-ends", settings={"beta_start": 0.02})})
+        "last": Mutant("your only beta is beta_end", "schedule-ends", settings={"beta_start": 0.02}), "adapted-ends": ADAPTED})
     yield case("scaled-linear-10", "ten numbers to look at", SCALED_LINEAR | ten, every, {"linear": LINEAR_FOR_SCALED})
     yield case("scaled-linear-1000", "Stable Diffusion's schedule", SCALED_LINEAR, SOME, {
         "linear": LINEAR_FOR_SCALED, "one-earlier": ONE_EARLIER})
@@ -391,6 +407,18 @@ def _posterior_tables() -> Iterator[Case]:
             "posterior_mean_coef2": np.sqrt(1 - betas) * (1 - before) / lost,
         }
 
+    def adapted(inputs, settings):
+        """Betas above 1 leave roots of negative numbers."""
+        betas, times = _adapted_ends(settings), settings["times"]
+        levels = np.cumprod(1 - betas)
+        before, lost = np.append(1.0, levels[:-1]), 1 - levels
+        variance = (1 - before) / lost * betas
+        with np.errstate(invalid="ignore"):
+            return {name: table[times] for name, table in {
+                "posterior_variance": variance, "posterior_mean_coef1": np.sqrt(before) * betas / lost,
+                "posterior_mean_coef2": np.sqrt(1 - betas) * (1 - before) / lost,
+                "posterior_log_variance": np.log(np.maximum(variance, 1e-20))}.items()}
+
     small = Mutant("your log variance at t = 0 is log 1e-20; here it is that of t = 1", "posterior-log-variance",
                    settings={"min_variance": 1e-20})
     mutants = {
@@ -412,7 +440,8 @@ def _posterior_tables() -> Iterator[Case]:
         "log-0": Mutant("your lower bound is 1e-12", "posterior-log-variance", settings={"min_variance": 1e-12})}, 1e-20)
     yield case("cosine-1000", "a last step whose beta is 0.999", COSINE, ENDS, {
         "min-variance": small, "one-step": mutants["one-step"]})
-    yield case("linear-5", "few numbers to look at", LINEAR | {"num_train_timesteps": 5}, list(range(5)), {"one-step": mutants["one-step"]})
+    yield case("linear-5", "few numbers to look at", LINEAR | {"num_train_timesteps": 5}, list(range(5)), {
+        "one-step": mutants["one-step"], "adapted-ends": Mutant(ADAPTED.words, ADAPTED.flag, compute=adapted)})
     yield case("zero-snr-1000", "towards zero terminal SNR the betas grow to 0.75", RESCALED, [0, 1, 2, 500, 997, 998], {
         "swapped": mutants["swapped"]})
     yield case("linear-1", "one step: no t = 1 to take the log variance from", LINEAR | {"num_train_timesteps": 1}, [0], {
@@ -519,9 +548,10 @@ def _timesteps() -> Iterator[Case]:
     yield case("leading-1", "one step of leading is at time 0", 1000, 1, "leading", {"trailing": trailing})
     yield case("trailing-13", "begins at 999 whatever N", 1000, 13, "trailing", {
         "leading": leading, "linspace": linspace, "cut-off": floor, "not-minus-1": not_minus_1, "ascending": ascending})
-    yield case("trailing-61", "the first count that a floating-point arange gets wrong", 1000, 61, "trailing", {"float": of_floats})
-    yield case("trailing-103", "the second", 1000, 103, "trailing", {"float": of_floats})
-    yield case("trailing-16", "halves: 62.5 is rounded to 62", 1000, 16, "trailing", {"half-up": upwards})
+    yield case("trailing-61", "the first count that a floating-point arange gets wrong", 1000, 61, "trailing", {
+        "float": of_floats, "cut-off": floor})
+    yield case("trailing-103", "the second", 1000, 103, "trailing", {"float": of_floats, "cut-off": floor})
+    yield case("trailing-16", "halves: 62.5 is rounded to 62", 1000, 16, "trailing", {"half-up": upwards, "cut-off": floor})
     yield case("trailing-1", "one step, at T - 1", 1000, 1, "trailing", {"leading": leading})
     yield case("trailing-all", "as many steps as times", 10, 10, "trailing", {"not-minus-1": not_minus_1})
     yield case("linspace-13", "both ends, and what is between is rounded", 1000, 13, "linspace", {
@@ -553,7 +583,9 @@ def _sigmas() -> Iterator[Case]:
     yield Case("karras_sigmas/two", "both ends alone", {}, {"n": 2, **edm}, (), {
         "ascending": Mutant("your sigmas ascend", "sigmas-karras", compute=upside_down)}, "relative")
     yield Case("karras_sigmas/one", "one step, at sigma_max, without a division by 0", {}, {"n": 1, **edm}, (), {
-        "least": Mutant("your only sigma is sigma_min", "sigmas-karras", compute=lambda i, s: np.array([s["sigma_min"], 0.0]))}, "relative")
+        "least": Mutant("your only sigma is sigma_min", "sigmas-karras", compute=lambda i, s: np.array([s["sigma_min"], 0.0])),
+        "nan": Mutant("your only sigma is NaN: i / (n - 1) is 0 / 0 for n = 1", "sigmas-one",
+                      compute=lambda i, s: np.array([np.nan, 0.0]))}, "relative")
     ends = {"sigma_min": 0.002, "sigma_max": 80.0}
     as_karras = Mutant("your sigmas are Karras' with rho = 7", "sigmas-karras", compute=lambda i, s: D.karras_sigmas(**s))
     yield Case("exponential_sigmas/13", "each the same multiple of the one before", {}, {"n": 13, **ends}, (), {
@@ -567,10 +599,19 @@ def _sigma_of_noise(inputs, settings):
     return {"sigma_min": low, "sigma_max": high}
 
 
+def _float32_sigmas(settings):
+    """sigma of every time, from abar in float32."""
+    levels = float32_tables(right.schedule_of(settings)).alphas_cumprod
+    return np.sqrt((1 - levels) / levels)
+
+
 def _times_of_sigmas() -> Iterator[Case]:
     function = right.OPERATIONS["times_of_sigmas"]
+    float32 = "your sigmas come from float32 tables; compute them in float64 and round at the end"
     yield Case("sigma_range/stable-diffusion", "0.0292 and 14.6, known from k-diffusion", {}, SCALED_LINEAR, (), {
-        "of-noise": Mutant("your sigmas are sqrt(1 - abar)", "sigmas-scale", compute=_sigma_of_noise)}, "relative")
+        "of-noise": Mutant("your sigmas are sqrt(1 - abar)", "sigmas-scale", compute=_sigma_of_noise),
+        "float32": Mutant(float32, "tables-float32", compute=lambda i, s: dict(zip(
+            ("sigma_min", "sigma_max"), _float32_sigmas(s)[[0, -1]])))}, "relative")
 
     def linear_in_sigma(inputs, settings):
         table = np.sqrt(1 / right.schedule_of(settings).snr)
@@ -585,12 +626,14 @@ def _times_of_sigmas() -> Iterator[Case]:
         "linear": Mutant("you interpolate in sigma, not in its logarithm", "sigmas-times", compute=linear_in_sigma),
         "of-noise": Mutant("you look up sqrt(1 - abar) for sigma", "sigmas-scale", compute=of_noise),
     }
-    for name, settings, reason, high in (
-        ("stable-diffusion-11", SCALED_LINEAR, "Karras' sigmas as times of Stable Diffusion's model", 14.6),
-        ("linear-11", LINEAR, "Karras' sigmas as times of Ho et al.'s schedule", 157.0),
+    rough = Mutant(float32, "tables-float32", compute=lambda i, s: np.interp(
+        np.log(s["sigmas"][:-1]), np.log(_float32_sigmas(s)), np.arange(float(s["num_train_timesteps"]))))
+    for name, settings, reason, high, more in (
+        ("stable-diffusion-11", SCALED_LINEAR, "Karras' sigmas as times of Stable Diffusion's model", 14.6, {"float32": rough}),
+        ("linear-11", LINEAR, "Karras' sigmas as times of Ho et al.'s schedule", 157.0, {}),
     ):
         sigmas = np.round(D.karras_sigmas(11, 0.03, high), 6).tolist()
-        yield Case(f"times_of_sigmas/{name}", reason, {}, {**settings, "sigmas": sigmas}, (), mutants, "relative")
+        yield Case(f"times_of_sigmas/{name}", reason, {}, {**settings, "sigmas": sigmas}, (), mutants | more, "relative")
     doubled = Mutant("you solve for the variance sigma(t)^2 in the place of sigma / alpha", "sigmas-scale",
                      compute=lambda i, s: function(i, {**s, "sigmas": np.sqrt(s["sigmas"]).tolist()}))
     sigmas = [80.0, 13.0, 3.0, 0.7, 0.11, 0.02, 0.0]

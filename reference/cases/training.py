@@ -83,7 +83,12 @@ NOTES = {
         "Clipped one by one, or element by element, the direction of the step changes."),
     "lr-schedule": Note(
         "indexing", "Warm-up gives lr / W at the first step; the fall begins after it and ends at total_steps.",
-        "A first step of length 0, or a training that ends before its learning rate does."),
+        "A first step of length 0, or a training that ends before its learning rate does.",
+        ("transformers and diffusers: get_linear_schedule_with_warmup and its like count the warm-up from 0",)),
+    "lr-end": Note(
+        "formula", "After total_steps the learning rate stays 0; half a wave that goes on rises again.",
+        "Whoever trains on after the end destroys what the end has refined.",
+        ("transformers and diffusers: get_cosine_schedule_with_warmup",)),
 }
 
 
@@ -246,6 +251,8 @@ def _from_zero(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 OFF_BY_ONE = Mutant("your warm-up counts the first update as k = 0", "ema-warmup",
                     compute=_moving(lambda k, decay: ema_decay_at(k - 1, decay)))
+COPIED = Mutant("your first update has decay 0 and copies the weights; after it k is one less", "ema-warmup",
+                compute=_moving(lambda k, decay: 0.0 if k == 1 else ema_decay_at(k - 1, decay)))
 OVERWRITTEN = Mutant("your warm-up overwrites its decay with that of the first update", "ema-warmup",
                      compute=_moving(lambda k, decay: ema_decay_at(1, decay)))
 CONSTANT = Mutant("your decay does not warm up", "ema-warmup", compute=_moving(lambda k, decay: decay))
@@ -265,9 +272,9 @@ def _ema(name: str, reason: str, decay: float, first_step: int, mutants: Mapping
 def _emas() -> Iterator[Case]:
     """With and without warm-up."""
     yield _ema("warm-up", "the first ten updates of a training", 0.9999, 1, {
-        "off-by-one": OFF_BY_ONE, "overwritten": OVERWRITTEN, "constant": CONSTANT, "sides": SIDES})
+        "off-by-one": OFF_BY_ONE, "copied": COPIED, "overwritten": OVERWRITTEN, "constant": CONSTANT, "sides": SIDES})
     yield _ema("end-of-warm-up", "the decay is reached at the fifth update", 0.375, 1, {
-        "off-by-one": OFF_BY_ONE, "overwritten": OVERWRITTEN, "constant": CONSTANT})
+        "off-by-one": OFF_BY_ONE, "copied": COPIED, "overwritten": OVERWRITTEN, "constant": CONSTANT})
     yield _ema("constant", "late in a training: the decay alone", 0.9, 1000, {
         "sides": SIDES, "from-zero": FROM_ZERO, "overwritten": OVERWRITTEN})
     yield _ema("half", "decay of one half: exact but for the sums", 0.5, 50, {"from-zero": FROM_ZERO})
@@ -330,6 +337,19 @@ def _over_all(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
     return settings["learning_rate"] * warm * share
 
 
+def _warm_from_zero(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """The warm-up alone counts from 0: the first step changes nothing, and the fall is where it should be."""
+    k = inputs["step"].numpy()
+    warm = np.minimum(1.0, (k - 1) / settings["warmup_steps"])
+    return RIGHT["learning_rate_at"](inputs, settings) * warm / np.minimum(1.0, k / settings["warmup_steps"])
+
+
+def _rising_again(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """The cosine goes on after the end."""
+    u = (inputs["step"].numpy() - 1 - settings["warmup_steps"]) / (settings["total_steps"] - settings["warmup_steps"])
+    return settings["learning_rate"] * (1 + np.cos(np.pi * u)) / 2
+
+
 def _rate(name: str, reason: str, schedule: str, warmup_steps: int, total_steps: int | None, mutants: Mapping[str, Mutant]) -> Case:
     steps = np.array([1, 2, 3, 12, 13, 14, 15, 40, 99, 100], np.int64)
     settings = {"learning_rate": 0.001, "warmup_steps": warmup_steps, "lr_schedule": schedule, "total_steps": total_steps}
@@ -338,13 +358,17 @@ def _rate(name: str, reason: str, schedule: str, warmup_steps: int, total_steps:
 
 def _rates() -> Iterator[Case]:
     from_zero = Mutant("your first step has k = 0, and a learning rate of 0", "lr-schedule", compute=_from_step_zero)
+    warm_from_zero = Mutant("your warm-up counts from 0: the first step has a learning rate of 0", "lr-schedule", compute=_warm_from_zero)
     over_all = Mutant("your learning rate falls from the first step on", "lr-schedule", compute=_over_all)
     straight = Mutant("your learning rate falls along a line", "lr-schedule", settings={"lr_schedule": "linear"})
     yield _rate("warm-up", "thirteen steps of warm-up, then constant", "constant", 13, None, {"from-zero": from_zero})
     yield _rate("linear", "a fall along a line, which ends beyond the last of these steps", "linear", 13, 107, {
-        "from-zero": from_zero, "over-all": over_all})
-    yield _rate("cosine", "a fall along half a wave", "cosine", 13, 107, {"over-all": over_all, "straight": straight})
-    yield _rate("no-warm-up", "whole from the first step; the total is passed, and 0 stays 0", "cosine", 0, 90, {"straight": straight})
+        "from-zero": from_zero, "warm-up-from-zero": warm_from_zero, "over-all": over_all})
+    yield _rate("cosine", "a fall along half a wave", "cosine", 13, 107, {
+        "warm-up-from-zero": warm_from_zero, "over-all": over_all, "straight": straight})
+    yield _rate("no-warm-up", "whole from the first step; the total is passed, and 0 stays 0", "cosine", 0, 90, {
+        "straight": straight, "rises-again": Mutant("your cosine rises again after the end; the learning rate stays 0", "lr-end",
+                                                    compute=_rising_again)})
 
 
 def cases() -> Iterator[Case]:

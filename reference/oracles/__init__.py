@@ -1,7 +1,7 @@
 """The operations of the suite once more, naively: what certifies the expected values.
 
-Nothing here imports minidiff, and no oracle imports another: `tests/reference` reads the imports. Each file has ORACLES, an
-`Oracle` for each operation of its family.
+Nothing here imports minidiff, and no oracle imports another, but that of samplers that of networks, with which it walks: `tests/reference`
+reads the imports. Each file has ORACLES, an `Oracle` for each operation of its family.
 """
 
 from __future__ import annotations

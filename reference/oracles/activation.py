@@ -30,6 +30,7 @@ def hyperbolic(x):
 
 
 def leaky_relu(x, settings):
+    """x, and below 0 the slope times x."""
     return x if x > 0 else mpf(settings["negative_slope"]) * x
 
 
@@ -41,6 +42,7 @@ def gelu(x, settings):
 
 
 def softplus(x, settings):
+    """log(1 + exp(beta x)) / beta, and x itself above the threshold."""
     beta = mpf(settings["beta"])
     return x if beta * x > mpf(settings["threshold"]) else log1p(exp(beta * x)) / beta
 
@@ -76,6 +78,7 @@ def along(function):
 
 
 def logsumexp(inputs, settings):
+    """log of the sum of exp(x) over the listed dimensions."""
     x = inputs["input"]
     dims = {d % x.ndim for d in (settings["dim"] if isinstance(settings["dim"], list) else [settings["dim"]])}
     sums = {}

@@ -28,6 +28,7 @@ def causal(l, s):
 
 
 def scaled_dot_product_attention(inputs, settings):
+    """Each head by itself, with the mask as numbers to add; keys and values are shared by blocks of heads where there are fewer."""
     q, k, v, given = (inputs.get(name) for name in ("query", "key", "value", "attn_mask"))
     scale = 1 / sqrt(mpf(q.shape[-1])) if settings["scale"] is None else mpf(settings["scale"])
     if settings["enable_gqa"]:
@@ -58,6 +59,7 @@ def heads_of(q, k, v, heads, masks):
 
 
 def multi_head_attention(inputs, settings):
+    """Projections, heads side by side, the projection back; the weights of the heads, or their mean."""
     query = inputs["query"]
     sequences = [inputs.get(name, query) for name in ("query", "key", "value")]
     if not settings["batch_first"]:
@@ -93,6 +95,7 @@ def _mask(inputs, n, h, heads, l, s):
 
 
 def cross_attention(inputs, settings):
+    """The same with separate matrices: queries from x, keys and values from the context."""
     x = inputs["hidden_states"]
     context = inputs.get("encoder_hidden_states", x)
     l, s = x.shape[1], context.shape[1]
@@ -107,6 +110,7 @@ def cross_attention(inputs, settings):
 
 
 def qkv_attention(inputs, settings):
+    """OpenAI's two orders of the channels: q, k, v of all heads, or of each head in turn."""
     qkv, heads = inputs["qkv"], settings["num_heads"]
     n_all, c, l = qkv.shape[0], qkv.shape[1] // 3, qkv.shape[2]
     d = c // heads

@@ -34,6 +34,7 @@ def decimals(x):
 
 
 def zeros(*shape):
+    """Exact zeros."""
     return np.full(shape, Fraction(0), dtype=object)
 
 
@@ -73,18 +74,21 @@ def parameters(inputs):
 
 
 def conv(inputs, settings):
+    """The convolution by its definition, in any number of dimensions."""
     x, weight, bias = parameters(inputs)
     pads = with_padding(settings["padding"], weight.shape[2:], settings["dilation"])
     return {"output": decimals(convolved(x, weight, bias, settings["stride"], pads, settings["dilation"], settings["groups"]))}
 
 
 def downsample_conv2d(inputs, settings):
+    """The convolution with four widths of padding, given as left, right, top, bottom."""
     x, weight, bias = parameters(inputs)
     left, right, top, bottom = settings["padding"]
     return {"output": decimals(convolved(x, weight, bias, settings["stride"], [(top, bottom), (left, right)], (1, 1), 1))}
 
 
 def upsample_conv2d(inputs, settings):
+    """Each pixel repeated, then the convolution."""
     x, weight, bias = parameters(inputs)
     rows, columns = settings["scale_factor"]
     larger = zeros(*x.shape[:2], x.shape[2] * rows, x.shape[3] * columns)
@@ -146,6 +150,7 @@ def windows(size, settings):
 
 
 def unfold(inputs, settings):
+    """Every tap of every window, to its place in a column."""
     x, (rows, columns) = fractions(inputs["input"]), settings["kernel_size"]
     count, places = windows(x.shape[2:], settings)
     out = zeros(x.shape[0], x.shape[1] * rows * columns, count)
@@ -156,6 +161,7 @@ def unfold(inputs, settings):
 
 
 def fold(inputs, settings):
+    """The other way: every number of a column is added to the pixel that it came from."""
     x, (rows, columns), size = fractions(inputs["input"]), settings["kernel_size"], settings["output_size"]
     out = zeros(x.shape[0], x.shape[1] // (rows * columns), *size)
     for n, c in np.ndindex(*out.shape[:2]):
@@ -184,6 +190,7 @@ def summed_products(equation, operands):
 
 
 def einsum(inputs, settings):
+    """The sum of products over the letters that the result lacks."""
     operands = [fractions(inputs[name]) for name in ("first", "second", "third") if name in inputs]
     return {"output": summed_products(settings["equation"], operands)}
 
@@ -202,6 +209,7 @@ def matmul(inputs, settings):
 
 
 def linear(inputs, settings):
+    """W x + b, a sum for each number."""
     x, weight, bias = parameters(inputs)
     out = zeros(*x.shape[:-1], len(weight))
     for *n, i in np.ndindex(*out.shape):
@@ -228,6 +236,7 @@ def per_axis(x, settings, dilation=(1, 1)):
 
 
 def avg_pool2d(inputs, settings):
+    """The mean of each window's pixels, over as many as count: with the padding or without, or as many as is said."""
     x = fractions(inputs["input"])
     rows, columns = per_axis(x, settings)
     height, width = x.shape[2:]
@@ -276,10 +285,12 @@ def keys(a):
 
 
 def lanczos(d):
+    """sinc(d) sinc(d / 3) up to 3."""
     return mpf(1) if d == 0 else 3 * sin(pi * d) * sin(pi * d / 3) / (pi * d) ** 2 if d < 3 else mpf(0)
 
 
 def triangle(d):
+    """1 - d up to 1."""
     return max(1 - d, mpf(0))
 
 
@@ -316,10 +327,12 @@ def new_pixel(i, old, new, ratio, settings):
 
 
 def number(x):
+    """A fraction as mpf."""
     return mpf(x.numerator) / x.denominator
 
 
 def interpolate(inputs, settings):
+    """Each new pixel: the weighted sum over the old ones, the weights of a place the product of those along the axes."""
     x = inputs["input"]
     old, dims = x.shape[2:], x.ndim - 2
     factors = [Fraction(str(f)) for f in settings["scale_factor"]] if settings["scale_factor"] else [None] * dims
@@ -342,6 +355,7 @@ def interpolate(inputs, settings):
 
 
 def pixel_shuffle(inputs, settings):
+    """Where each new pixel comes from: r * r channels make a block of r times r."""
     x, r = inputs["input"], settings["upscale_factor"]
     out = np.empty((*x.shape[:-3], x.shape[-3] // r ** 2, x.shape[-2] * r, x.shape[-1] * r), dtype=object)
     for c, i, j in np.ndindex(*out.shape[-3:]):
@@ -350,6 +364,7 @@ def pixel_shuffle(inputs, settings):
 
 
 def pixel_unshuffle(inputs, settings):
+    """Where each old pixel goes: a block of r times r makes r * r channels."""
     x, r = inputs["input"], settings["downscale_factor"]
     out = np.empty((*x.shape[:-3], x.shape[-3] * r ** 2, x.shape[-2] // r, x.shape[-1] // r), dtype=object)
     for c, i, j in np.ndindex(*x.shape[-3:]):
@@ -372,6 +387,7 @@ def merged(names, at, sizes):
 
 
 def rearrange(inputs, settings):
+    """Each element from the place that the left side gives it to the one of the right side."""
     x, sizes = inputs["input"], dict(settings["axes_lengths"])
     before, after = map(groups_of, settings["pattern"].split("->"))
     for names, n in zip(before, x.shape):
@@ -396,6 +412,7 @@ def neighbour(i, n, mode):
 
 
 def pad(inputs, settings):
+    """Each new element from the one that stands there: itself, its mirror image, the nearest, the one from around; else the value."""
     x, widths = inputs["input"], settings["pad"]
     pairs = [(0, 0)] * (x.ndim - len(widths) // 2) + list(zip(widths[::2], widths[1::2]))[::-1]
     out = np.full([n + a + b for n, (a, b) in zip(x.shape, pairs)], mpf(settings["value"] or 0), dtype=object)

@@ -21,12 +21,14 @@ def embedding(inputs, settings, expected):
 
 
 def one_hot(inputs, settings):
+    """1 at the class, else 0; as many classes as are said, or as the largest needs."""
     index = inputs["input"]
     count = settings["num_classes"] if settings["num_classes"] > 0 else max(index.flat) + 1
     return {"output": np.array([[1 if k == i else 0 for k in range(count)] for i in index.flat]).reshape(*index.shape, count)}
 
 
 def timestep_embedding(inputs, settings):
+    """sin and cos of scale t / max_period^(i / (half - shift)), and a 0 if the dimension is odd."""
     half, odd = divmod(settings["dim"], 2)
     last = half - mpf(settings["downscale_freq_shift"])
     rows = []
@@ -38,11 +40,13 @@ def timestep_embedding(inputs, settings):
 
 
 def token_position_embedding(inputs, settings):
+    """The row of the token plus the row of its place."""
     ids, tokens, places = (inputs[name] for name in ("input_ids", "token_embedding.weight", "position_embedding.weight"))
     return {"output": [[[tokens[token, d] + places[l, d] for d in range(tokens.shape[1])] for l, token in enumerate(row)] for row in ids]}
 
 
 def patch_position_embedding(inputs, settings):
+    """The token of the class, then each patch times the kernel, each plus the row of its place."""
     pixels, first, weight, places = (inputs[name] for name in (
         "pixel_values", "class_embedding", "patch_embedding.weight", "position_embedding.weight"))
     width, p = weight.shape[0], weight.shape[2]
@@ -58,6 +62,7 @@ def patch_position_embedding(inputs, settings):
 
 
 def class_embedding(inputs, settings):
+    """The time's embedding plus the row of the class, or of no class where it is dropped."""
     table, out = inputs["class_embedding.weight"], []
     for emb, label, dropped in zip(inputs["emb"], inputs["labels"], inputs["drop"]):
         row = table[settings["num_classes"] if dropped == 1 else label]

@@ -18,11 +18,14 @@ from reference.oracles.oracle import Oracle
 
 
 class Process(NamedTuple):
+    """alpha and sigma as functions of time."""
+
     alpha: Callable
     sigma: Callable
 
 
 def process_of(settings) -> Process:
+    """The process of the settings, from its closed form."""
     told = {key: value if isinstance(value, str) else mpf(value) for key, value in settings["process"].items()}
     name = told["name"]
     if name in ("VariancePreserving", "SubVariancePreserving"):
@@ -40,6 +43,8 @@ def process_of(settings) -> Process:
 
 
 class Component(NamedTuple):
+    """A Gaussian of the data, its numbers flat: weight, mean, standard deviation."""
+
     weight: mpf
     mean: np.ndarray
     std: np.ndarray
@@ -56,6 +61,7 @@ def components(inputs, settings) -> list[Component]:
 
 
 def density(x, mean, variance):
+    """N(x; mean, variance)."""
     return exp(-(x - mean) ** 2 / (2 * variance)) / sqrt(2 * pi * variance)
 
 
@@ -92,18 +98,22 @@ def rows(inputs, settings, function):
 
 
 def start(inputs, settings):
+    """E[x_0 | x] of each of the batch."""
     return rows(inputs, settings, start_of)
 
 
 def score(inputs, settings):
+    """(alpha E[x_0 | x] - x) / sigma^2, Tweedie's formula."""
     return rows(inputs, settings, lambda x, parts, alpha, sigma: (alpha * start_of(x, parts, alpha, sigma) - x) / sigma ** 2)
 
 
 def log_prob(inputs, settings):
+    """The logarithm of the sum of the components' densities."""
     return rows(inputs, settings, lambda x, parts, alpha, sigma: log(sum(joint(x, part, alpha, sigma) for part in parts)))
 
 
 def log_responsibilities(inputs, settings):
+    """log p(k | x), each component's share of the sum."""
     def of(x, parts, alpha, sigma):
         shares = [joint(x, part, alpha, sigma) for part in parts]
         return [log(share / sum(shares)) for share in shares]
@@ -156,6 +166,7 @@ def transport(inputs, settings):
 
 
 def standard_deviations(inputs, settings, time):
+    """sqrt(alpha^2 s^2 + sigma^2) of each number of x, at a time."""
     process, at = process_of(settings), mpf(settings[time])
     return [sqrt((process.alpha(at) * std) ** 2 + process.sigma(at) ** 2) for std in inputs["std"]]
 
@@ -170,6 +181,7 @@ def flow(inputs, settings):
 
 
 def flow_log_determinant(inputs, settings):
+    """The logarithm of what the flow does to a volume: the quotient of the products of standard deviations."""
     wide, narrow = (standard_deviations(inputs, settings, time) for time in ("t", "s"))
     return {"output": np.array(log(fprod(narrow) / fprod(wide)), dtype=object)}
 

@@ -12,6 +12,7 @@ from reference.oracles.oracle import Oracle
 
 
 def betas_of(settings):
+    """beta_0 ... beta_{T-1} from the definitions."""
     count = settings["num_train_timesteps"]
     if settings["beta_schedule"] == "squaredcos_cap_v2":
         level = [cos((mpf(i) / count + mpf("0.008")) / mpf("1.008") * pi / 2) ** 2 for i in range(count + 1)]
@@ -52,33 +53,40 @@ def each(function):
 
 
 def alike(x, value):
+    """One number in the shape of x."""
     return np.full(x.shape, value, dtype=object)
 
 
 def gaussian(x, mean, variance):
+    """Mean, variance and its logarithm as outputs."""
     return {"mean": mean, "variance": alike(x, variance), "log_variance": alike(x, log(variance))}
 
 
 def q_step(betas, t, x, settings):
+    """One step of the chain, Ho et al. 2020, Eq. 2."""
     return {"output": sqrt(1 - betas[t]) * x["x_prev"] + sqrt(betas[t]) * x["noise"]}
 
 
 def q_sample(betas, t, x, settings):
+    """x_t as all the steps together make it."""
     factor, variance = walked(betas, 0, t + 1)
     return {"output": factor * x["x_start"] + sqrt(variance) * x["noise"]}
 
 
 def q_mean_variance(betas, t, x, settings):
+    """The Gaussian of x_t given x_0, from all the steps."""
     factor, variance = walked(betas, 0, t + 1)
     return gaussian(x["x_start"], factor * x["x_start"], variance)
 
 
 def q_sample_between(betas, t, x, settings):
+    """x_t as the steps after s make it of x_s."""
     factor, variance = walked(betas, int(x["s"]) + 1, t + 1)
     return {"output": factor * x["x_s"] + sqrt(variance) * x["noise"]}
 
 
 def q_mean_variance_between(betas, t, x, settings):
+    """The Gaussian of x_t given x_s, from the steps between."""
     factor, variance = walked(betas, int(x["s"]) + 1, t + 1)
     return gaussian(x["x_s"], factor * x["x_s"], variance)
 
@@ -101,11 +109,13 @@ def log_small(betas, t, least):
 
 
 def q_posterior_mean_variance(betas, t, x, settings):
+    """x_{t-1} given x_t and x_0, by conditioning."""
     mean, variance = conditioned(betas, t - 1, t, x["x_start"], x["x_t"])
     return {"mean": mean, "variance": alike(mean, variance), "log_variance": alike(mean, log_small(betas, t, settings["min_variance"]))}
 
 
 def q_posterior_mean_variance_between(betas, t, x, settings):
+    """x_s given x_t and x_0, by conditioning; with eta other than 1 the variance is DDIM's."""
     s, eta = int(x["s"]), mpf(settings["eta"])
     if eta == 1:
         mean, variance = conditioned(betas, s, t, x["x_start"], x["x_t"])
@@ -136,6 +146,7 @@ def solved(kind, betas, t, x_t, prediction):
 
 
 def target(kind, betas, t, start, noise):
+    """p x_0 + q eps, what a model of this kind should say."""
     factor, variance = walked(betas, 0, t + 1)
     p, q = mixture(kind, factor, sqrt(variance))
     return {"output": p * start + q * noise}
@@ -148,19 +159,23 @@ def from_type(kind, output):
 
 
 def convert(betas, t, x, settings):
+    """A prediction of one kind as one of another: solved for x_0 and eps, and put together again."""
     return target(settings["to_type"], betas, t, *solved(settings["from_type"], betas, t, x["x_t"], x["prediction"]))
 
 
 def training_target(betas, t, x, settings):
+    """What the model should say, from x_0 and eps."""
     return target(settings["prediction_type"], betas, t, x["x_start"], x["noise"])
 
 
 def mean_from_epsilon(betas, t, x, settings):
+    """The posterior's mean with the x_0 that the noise says."""
     start, _ = solved("epsilon", betas, t, x["x_t"], x["noise"])
     return {"output": conditioned(betas, t - 1, t, start, x["x_t"])[0]}
 
 
 def p_mean_variance(betas, t, x, settings):
+    """The model's step back: the x_0 that it says, clipped, conditioned on; and the variance of each kind."""
     x_t, kind, least = x["x_t"], settings["variance_type"], settings["min_variance"]
     said, of_variance = x["model_output"], None
     if kind.startswith("learned"):
@@ -191,6 +206,7 @@ def quantile(values, ratio):
 
 
 def dynamic_threshold(inputs, settings):
+    """Saharia et al. 2022: cut at a quantile of |x|, at least 1, and divided by it."""
     x, out = inputs["x_start"], np.empty(inputs["x_start"].shape, dtype=object)
     for n in range(len(x)):
         limit = max(quantile([abs(v) for v in x[n].flat], settings["ratio"]), mpf(1))
@@ -201,6 +217,7 @@ def dynamic_threshold(inputs, settings):
 
 
 def static_threshold(inputs, settings):
+    """Cut to [-max_value, max_value]."""
     limit = mpf(settings["max_value"])
     return {"output": np.vectorize(lambda v: min(max(v, -limit), limit), otypes=[object])(inputs["x_start"])}
 
@@ -217,11 +234,13 @@ def coefficients(sigma, spread):
 
 
 def edm_preconditioning(inputs, settings):
+    """The four coefficients of each sigma."""
     found = [coefficients(sigma, mpf(settings["sigma_data"])) for sigma in inputs["sigma"]]
     return dict(zip(("c_skip", "c_out", "c_in", "c_noise"), zip(*found)))
 
 
 def edm_precondition(inputs, settings):
+    """What the network gets, and what is made of its answer."""
     x, answer = inputs["x"], inputs["network_output"]
     found = [coefficients(sigma, mpf(settings["sigma_data"])) for sigma in inputs["sigma"]]
     return {

@@ -12,6 +12,7 @@ from reference.oracles.oracle import Oracle
 
 
 def elementwise(function, *arrays):
+    """function(...) of the arrays' elements at each index."""
     out = np.empty(arrays[0].shape, dtype=object)
     for index in np.ndindex(out.shape):
         out[index] = function(*(x[index] for x in arrays))
@@ -22,6 +23,7 @@ def elementwise(function, *arrays):
 
 
 def abar(told, t):
+    """The product of (1 - beta) up to t, for evenly spaced betas."""
     first, last, count = mpf(told["beta_start"]), mpf(told["beta_end"]), told["num_train_timesteps"]
     product = mpf(1)
     for i in range(int(t) + 1):
@@ -30,6 +32,7 @@ def abar(told, t):
 
 
 def level(told, t):
+    """(alpha, sigma) of a time."""
     if told["name"] == "EDM":
         return mpf(1), mpf(t)
     kept = abar(told, t)
@@ -37,6 +40,7 @@ def level(told, t):
 
 
 def visited(settings):
+    """The levels of the walk, and the data at its end."""
     told = settings["process"]
     return [level(told, t) for t in settings["times"]] + [(mpf(1), mpf(0)) if settings.get("set_alpha_to_one", True) else level(told, 0)]
 
@@ -69,11 +73,13 @@ def down(x, eps, t, s):
 
 
 def spread(values):
+    """The standard deviation of a list."""
     mean = sum(values) / len(values)
     return sqrt(sum((v - mean) ** 2 for v in values) / len(values))
 
 
 def rescaled(guided, conditional, phi):
+    """Lin et al. 2023, Eq. 15 and 16: each sample with the spread of the conditional prediction, mixed by phi."""
     out = guided.copy()
     for n in range(len(out)):
         wanted = spread(list(conditional[n].flat)) / spread(list(guided[n].flat)) * guided[n]
@@ -89,18 +95,22 @@ def paper_guided(unconditional, conditional, settings):
 
 
 def classifier_free_guidance(inputs, settings):
+    """Of two predictions."""
     return {"output": paper_guided(inputs["unconditional"], inputs["conditional"], settings)}
 
 
 def rescale_guidance(inputs, settings):
+    """The guided prediction with the spread of the conditional one."""
     return {"output": rescaled(inputs["guided"], inputs["conditional"], settings["guidance_rescale"])}
 
 
 def within(settings, at):
+    """Whether sigma / alpha lies in the interval where guidance acts."""
     return mpf(settings["sigma_low"]) < at[1] / at[0] <= mpf(settings["sigma_high"])
 
 
 def classifier_free_ddim(inputs, settings):
+    """DDIM's walk with the guided prediction, outside the interval with the conditional one."""
     x, levels, v = inputs["x"], visited(settings), settings["prediction_type"] == "v_prediction"
     for t, s in pairwise(levels):
         wrong, right = (epsilon(settings[name], x, t) for name in ("unconditional", "conditional"))
@@ -112,6 +122,7 @@ def classifier_free_ddim(inputs, settings):
 
 
 def guidance_interval(inputs, settings):
+    """The guided prediction inside the interval, the other outside."""
     out = inputs["unguided"].copy()
     for n, t in enumerate(inputs["t"]):
         if within(settings, level(settings["process"], t)):
@@ -120,6 +131,7 @@ def guidance_interval(inputs, settings):
 
 
 def bernoulli_drop(inputs, settings):
+    """The null label where the uniform number is below the probability."""
     limit = Fraction(settings["probability"])
     return {"output": np.array([settings["null_label"] if Fraction(float(u)) < limit else int(label)
                                 for label, u in zip(inputs["labels"], inputs["uniform"])])}
@@ -140,6 +152,7 @@ def classifier_guidance(inputs, settings):
 
 
 def label_gradient(settings, x, at):
+    """The gradient of log p(y | x_t), a Gaussian around alpha times the target."""
     target, width = mpf(settings["classifier"]["target"]), mpf(settings["classifier"]["width"])
     return elementwise(lambda v: (at[0] * target - v) / width ** 2, x)
 
@@ -173,6 +186,7 @@ def posterior(settings, x, t, s, large=False):
 
 
 def log_prob_of_start(inputs, settings):
+    """log p(y | x_0) but for a constant, of the x_0 that the model says."""
     at, x = level(settings["process"], settings["time"]), inputs["x"]
     start = (x - at[1] * epsilon(settings["model"], x, at)) / at[0]
     return {"output": np.array([-sum((y - v) ** 2 for y, v in zip(inputs["y"][n].flat, start[n].flat)) / (2 * mpf(settings["width"]) ** 2)
@@ -198,6 +212,7 @@ def repaint_times(count, jump_length, jump_n_sample):
 
 
 def repaint_schedule(inputs, settings):
+    """The paper's times as positions in the list, 0 the noisiest."""
     count = settings["num_steps"]
     return {"output": np.array([count - 1 - t for t in repaint_times(count, settings["jump_length"], settings["jump_n_sample"])])}
 
@@ -227,6 +242,7 @@ def inpaint(inputs, settings):
 
 
 def one_step(settings, x, t, s, noise):
+    """A step of DDIM, or of DDPM with the small or the large variance."""
     if settings["sampler"] == "ddim":
         return down(x, epsilon(settings["model"], x, t), t, s)
     mean, variance = posterior(settings, x, t, s, settings["sampler"] == "ddpm_large")
@@ -242,10 +258,12 @@ def share(times, strength):
 
 
 def sdedit_times(inputs, settings):
+    """The last floor(strength S) of the times."""
     return {"output": inputs["times"][share(inputs["times"], settings["strength"]):]}
 
 
 def sdedit(inputs, settings):
+    """Noise to the first of these times, and the walk from there."""
     levels, noise = visited(settings)[share(settings["times"], settings["strength"]):], iter(inputs["noise"])
     (a, s), x = levels[0], inputs["x_start"]
     x = a * x + s * next(noise)
@@ -267,10 +285,12 @@ def upwards(settings, x):
 
 
 def ddim_inversion(inputs, settings):
+    """From the data up to the first time."""
     return {"output": upwards(settings, inputs["x_start"])}
 
 
 def counterfactual(inputs, settings):
+    """Up with one model, and down again with another."""
     x, levels = upwards(settings, inputs["x_start"]), visited(settings)
     for t, s in pairwise(levels):
         x = down(x, epsilon(settings["other_model"], x, t), t, s)

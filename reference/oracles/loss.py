@@ -37,11 +37,13 @@ def of_difference(loss, weighted_mean):
 
 
 def smooth_l1(d, settings):
+    """d^2 / (2 beta) below beta, |d| - beta / 2 beyond."""
     beta = mpf(settings["beta"])
     return d * d / (2 * beta) if abs(d) < beta else abs(d) - beta / 2
 
 
 def huber(d, settings):
+    """d^2 / 2 below delta, delta (|d| - delta / 2) beyond."""
     delta = mpf(settings["delta"])
     return d * d / 2 if abs(d) < delta else delta * (abs(d) - delta / 2)
 
@@ -55,6 +57,7 @@ def samples(inputs):
 
 
 def cross_entropy(inputs, settings):
+    """-sum_c q_c w_c log p_c, q the target smoothed; the mean is divided by the weights of the targets."""
     shape = inputs["input"].shape
     classes, s = shape[1], mpf(settings["label_smoothing"])
     weight = inputs.get("weight", np.full(classes, mpf(1), dtype=object))
@@ -72,6 +75,7 @@ def cross_entropy(inputs, settings):
 
 
 def nll_loss(inputs, settings):
+    """Minus the number of the target's class, times its weight."""
     shape = inputs["input"].shape
     weight = inputs.get("weight", np.full(shape[1], mpf(1), dtype=object))
     losses, divisor = np.full((shape[0], *shape[2:]), mpf(0), dtype=object), mpf(0)
@@ -88,16 +92,19 @@ def factor(inputs, name):
 
 
 def cut_log(p):
+    """log p, at least -100, as torch has it."""
     return max(log(p), mpf(-100)) if p > 0 else mpf(-100)
 
 
 def binary_cross_entropy(inputs, settings):
+    """-w (y log x + (1 - y) log(1 - x))."""
     losses = of_each(lambda x, y, w: -w * (y * cut_log(x) + (1 - y) * cut_log(1 - x)), (
         inputs["input"], inputs["target"], factor(inputs, "weight")))
     return reduced(losses, settings["reduction"])
 
 
 def binary_cross_entropy_with_logits(inputs, settings):
+    """The same of p = 1 / (1 + exp(-x)), ones counted by pos_weight."""
     def loss(x, y, w, positive):
         p = 1 / (1 + exp(-x))
         return -w * (positive * y * log(p) + (1 - y) * log(1 - p))
@@ -107,6 +114,7 @@ def binary_cross_entropy_with_logits(inputs, settings):
 
 
 def kl_div(inputs, settings):
+    """q log(q / p), p = exp(input), 0 where q is."""
     def loss(x, y):
         q = exp(y) if settings["log_target"] else y
         return q * log(q / exp(x)) if q != 0 else mpf(0)

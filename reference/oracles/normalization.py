@@ -40,20 +40,24 @@ def affine(inputs, place):
 
 
 def channel(index):
+    """The second number of an index."""
     return index[1]
 
 
 def group_norm(inputs, settings):
+    """A set: a sample's neighbouring channels."""
     size = inputs["input"].shape[1] // settings["num_groups"]
     return {"output": normalized(inputs["input"], lambda i: (i[0], i[1] // size), settings["eps"], affine(inputs, channel))}
 
 
 def layer_norm(inputs, settings):
+    """A set: all that lies in the normalized dimensions."""
     lead = inputs["input"].ndim - len(settings["normalized_shape"])
     return {"output": normalized(inputs["input"], lambda i: i[:lead], settings["eps"], affine(inputs, lambda i: i[lead:]))}
 
 
 def by_running(inputs, settings):
+    """With mean and variance that are given."""
     x, factor, out = inputs["input"], affine(inputs, channel), np.empty(inputs["input"].shape, dtype=object)
     for index in np.ndindex(x.shape):
         weight, bias = factor(index)
@@ -63,18 +67,21 @@ def by_running(inputs, settings):
 
 
 def instance_norm(inputs, settings):
+    """A set: a sample's channel."""
     if not settings["use_input_stats"]:
         return by_running(inputs, settings)
     return {"output": normalized(inputs["input"], lambda i: i[:2], settings["eps"], affine(inputs, channel))}
 
 
 def batch_norm(inputs, settings):
+    """A set: a channel of all samples."""
     if not settings["training"]:
         return by_running(inputs, settings)
     return {"output": normalized(inputs["input"], channel, settings["eps"], affine(inputs, channel))}
 
 
 def running_statistics(inputs, settings):
+    """Old and new mixed by the momentum; the new variance divides by n - 1, that of each sample is averaged."""
     x, momentum = inputs["input"], mpf(settings["momentum"])
     means, variances = [], []
     for c in range(x.shape[1]):
@@ -86,6 +93,7 @@ def running_statistics(inputs, settings):
 
 
 def rms_norm(inputs, settings):
+    """x / sqrt(mean of squares + eps), times the weight."""
     x, lead = inputs["input"], inputs["input"].ndim - len(settings["normalized_shape"])
     factor, out = affine(inputs, lambda i: i[lead:]), np.empty(inputs["input"].shape, dtype=object)
     for outer in product(*map(range, x.shape[:lead])):
@@ -97,10 +105,12 @@ def rms_norm(inputs, settings):
 
 
 def length(values, p):
+    """The p-norm of a list."""
     return sum(abs(v) ** mpf(p) for v in values if v != 0) ** (1 / mpf(p))
 
 
 def normalize(inputs, settings):
+    """x divided by its length along the dimensions, at least eps."""
     x = inputs["input"]
     dims = settings["dim"] if isinstance(settings["dim"], list) else [settings["dim"]]
     dims = {d % x.ndim for d in dims}
@@ -112,6 +122,7 @@ def normalize(inputs, settings):
 
 
 def cosine_similarity(inputs, settings):
+    """The product of the directions, each length at least eps."""
     a, b = np.broadcast_arrays(inputs["x1"], inputs["x2"])
     a, b = (np.moveaxis(x, settings["dim"], -1) for x in (a, b))
     out, eps = np.empty(a.shape[:-1], dtype=object), mpf(settings["eps"])

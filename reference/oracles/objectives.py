@@ -26,6 +26,7 @@ class Known(NamedTuple):
 
 
 def process_of(settings):
+    """The process of the settings: steps, or a closed form in continuous time."""
     if "beta_schedule" in settings:
         return stepwise(settings)
     told = settings["process"]
@@ -95,6 +96,7 @@ def weight_on_start(formula):
 
 
 def same_loss_weight(inputs, settings):
+    """The square of what a unit error does to the prediction whose loss is meant."""
     process, out = process_of(settings), []
     for t in inputs["t"]:
         alpha, sigma = process.alpha(t), process.sigma(t)
@@ -111,17 +113,20 @@ def of_step(process, s, t, kind, variance):
 
 
 def snr_difference_weight(inputs, settings):
+    """Of the step from t back to s, with the posterior's variance."""
     process, kind = process_of(settings), settings["prediction_type"]
     return {"output": [of_step(process, s, t, kind, back(process, s, t)[1]) for s, t in zip(inputs["s"], inputs["t"])]}
 
 
 def kl_weight(inputs, settings):
+    """Of the step from t back to t - 1, with the model's variance."""
     process, kind = process_of(settings), settings["prediction_type"]
     variance = lambda t: exp(log_fixed(process, settings["variance_type"], t, settings["min_variance"]))
     return {"output": [of_step(process, t - 1, t, kind, variance(t)) for t in inputs["t"].tolist()]}
 
 
 def velocity_weight(inputs, settings):
+    """The square of what a unit error does to the velocity alpha' x_0 + sigma' eps."""
     process, out = process_of(settings), []
     for t in inputs["t"]:
         start, noise = effect(settings["prediction_type"], process.alpha(t), process.sigma(t))
@@ -130,11 +135,13 @@ def velocity_weight(inputs, settings):
 
 
 def importance_weights(inputs, settings):
+    """1 / (T p_t)."""
     p = inputs["probabilities"]
     return {"output": [1 / (len(p) * p[t]) for t in inputs["t"]]}
 
 
 def loss_history_probabilities(inputs, settings):
+    """In proportion to the root mean square of each time's losses, mixed with a uniform share."""
     sizes = [sqrt(sum(loss ** 2 for loss in row) / len(row)) for row in inputs["losses"]]
     share = mpf(settings["uniform_prob"])
     return {"output": [(1 - share) * size / sum(sizes) + share / len(sizes) for size in sizes]}
@@ -151,6 +158,7 @@ def squares(inputs, settings, target):
 
 
 def predicted(settings):
+    """What a model of the settings' kind should say, as a function of (t, x_0, eps)."""
     process = process_of(settings)
 
     def target(t, start, noise):
@@ -161,33 +169,40 @@ def predicted(settings):
 
 
 def weighted(errors, inputs):
+    """The mean of all squared errors, each sample's times its weight."""
     weights = inputs.get("weight", [mpf(1)] * len(errors))
     return sum(w * sum(row) for w, row in zip(weights, errors)) / sum(len(row) for row in errors)
 
 
 def simple_loss(inputs, settings):
+    """The mean over all of the batch."""
     return {"output": weighted(squares(inputs, settings, predicted(settings)), inputs)}
 
 
 def training_losses(inputs, settings):
+    """The mean for each of the batch."""
     return {"output": [sum(row) / len(row) for row in squares(inputs, settings, predicted(settings))]}
 
 
 def velocity(settings):
+    """alpha' x_0 + sigma' eps as a function of (t, x_0, eps), by numerical derivatives."""
     process = process_of(settings)
     return lambda t, start, noise: diff(process.alpha, t) * start + diff(process.sigma, t) * noise
 
 
 def conditional_velocity(inputs, settings):
+    """The velocity of the path from x_0 to eps."""
     found = velocity(settings)
     return {"output": [found(t, x, eps) for t, x, eps in zip(inputs["t"], inputs["x_start"], inputs["noise"])]}
 
 
 def flow_matching_loss(inputs, settings):
+    """The mean squared error of a velocity."""
     return {"output": weighted(squares(inputs, settings, velocity(settings)), inputs)}
 
 
 def denoising_score_matching(inputs, settings):
+    """1/2 lambda |s + eps / sigma|^2, lambda = sigma^2 unless a weight is given."""
     process, total = process_of(settings), mpf(0)
     for n, t in enumerate(inputs["t"]):
         sigma = process.sigma(t)
@@ -204,6 +219,7 @@ def score_and_slopes(inputs, x):
 
 
 def score_matching_loss(inputs, settings):
+    """tr J + |s|^2 / 2; sliced v^T J v + (v^T s)^2 / 2, or with less variance v^T J v + |s|^2 / 2."""
     total = mpf(0)
     for n, x in enumerate(inputs["x"]):
         score, slopes = score_and_slopes(inputs, x)
@@ -221,10 +237,12 @@ def score_matching_loss(inputs, settings):
 
 
 def everywhere(function, *arrays):
+    """function(...) of the arrays' elements, broadcast."""
     return np.vectorize(function, otypes=[object])(*arrays)
 
 
 def log_density(x, mean, log_variance):
+    """log N(x; mean, exp(log_variance))."""
     return -(x - mean) ** 2 / (2 * exp(log_variance)) - log(sqrt(2 * pi * exp(log_variance)))
 
 
@@ -278,11 +296,13 @@ DECODERS = {
 
 
 def discretized_gaussian_log_likelihood(inputs, settings):
+    """The logarithm of a bin's probability, integrated; or guided-diffusion's approximation."""
     formula = log_approximate if settings["approximate"] else log_mass
     return {"output": everywhere(formula, inputs["x"], inputs["means"], inputs["log_scales"])}
 
 
 def prior_kl(inputs, settings):
+    """KL(q(x_T | x_0) || N(0, 1)), summed over the numbers of x."""
     process = process_of(settings)
     t = settings["num_train_timesteps"] - 1
     return {"output": [sum(divergence(process.alpha(t) * v, 2 * log(process.sigma(t)), mpf(0), mpf(0)) for v in x.flat)
@@ -315,12 +335,14 @@ def bound_term(process, t, start, x_t, output, settings, held=None):
 
 
 def vb_terms_bpd(inputs, settings):
+    """The term of the bound at each sample's time."""
     process = process_of(settings)
     found = zip(inputs["t"].tolist(), inputs["x_start"], inputs["x_t"], inputs["model_output"])
     return {"output": [bound_term(process, t, start, x_t, output, settings) for t, start, x_t, output in found]}
 
 
 def calc_bpd_loop(inputs, settings):
+    """All terms of the bound, the errors of eps and x_0, the prior's term and the sum."""
     process, starts = process_of(settings), inputs["x_start"]
     vb, of_start, of_noise = (np.empty((len(starts), settings["num_train_timesteps"]), dtype=object) for _ in range(3))
     for n, t in np.ndindex(vb.shape):

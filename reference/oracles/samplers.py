@@ -1,7 +1,7 @@
 """Samplers as their papers list them, step by step in 50 digits: alpha-bars, sigmas and slopes, and no plan of coefficients.
 
-The perfect models are Bayes' rule written out. Where a sampler lives in the coordinate x / alpha (EDM, k-diffusion's ancestral methods), so
-does the oracle.
+The perfect models are Bayes' rule written out; a network is that of its own oracle, in float64. Where a sampler lives in the coordinate
+x / alpha (EDM, k-diffusion's ancestral methods), so does the oracle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import mpmath
 import numpy as np
 from mpmath import cos, exp, expm1, log, mpf, pi, sqrt
 
+from reference.oracles.networks import network_of
 from reference.oracles.oracle import Oracle
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -80,6 +81,16 @@ def with_hat(process, hat):
     return Level(mpf(1), hat) if process["name"] == "EDM" else Level(1 / sqrt(1 + hat ** 2), hat / sqrt(1 + hat ** 2))
 
 
+def time_of(process, level):
+    """The time of a level: sigma, or for a schedule where log(abar / (1 - abar)), linear between the integers, is the level's."""
+    if process["name"] != "Schedule":
+        return level.s
+    bars, abar = alpha_bars(json.dumps(process)), level.abar
+    low = max((i for i in range(len(bars) - 1) if bars[i] >= abar), default=0)
+    below, above = (log(abar / (1 - abar)) for abar in bars[low:low + 2])
+    return low + (below - 2 * level.lam) / (below - above)
+
+
 def way(settings):
     levels = [level_of(settings["process"], t) for t in settings["times"]]
     return [*levels, END if settings.get("set_alpha_to_one", True) else level_of(settings["process"], 0)]
@@ -118,6 +129,26 @@ def mixture_start(told, x, level):
     return out
 
 
+def network_answers(told, inputs, process):
+    """The function (x, level) -> what a network answers; with sigma_data Karras et al. 2022, Eq. 7 and Table 1, around it."""
+    arrays = {name: array.astype(float) for name, array in inputs.items() if name.startswith("parameters.")}
+    network = network_of(arrays, {name: value for name, value in told.items() if name != "sigma_data"})
+
+    def answer(x, level):
+        if "sigma_data" not in told:
+            return exact(network(x.astype(float), [float(time_of(process, level))] * len(x)))
+        data, sigma = mpf(told["sigma_data"]), level.s
+        total = sigma ** 2 + data ** 2
+        said = exact(network((x / sqrt(total)).astype(float), [float(log(sigma) / 4)] * len(x)))
+        return data ** 2 / total * x + sigma * data / sqrt(total) * said
+
+    return answer
+
+
+def exact(values):
+    return filled(lambda v: mpf(float(v)), values)
+
+
 def start_of(prediction_type, said, x, level):
     a, s = level
     if prediction_type == "epsilon":
@@ -136,15 +167,18 @@ class Asked:
 
     def __init__(self, inputs, settings):
         self.settings, self.told = settings, settings["model"]
-        self.answers = iter(inputs.get("model_outputs", ()))
+        if self.told["kind"] == "given":
+            answers = iter(inputs["model_outputs"])
+            self.answer = lambda x, level: next(answers)
+        elif self.told["kind"] == "unet":
+            self.answer = network_answers(self.told, inputs, settings["process"])
 
     def said(self, x, level):
         """(x_0, the model's second half of channels or None)"""
-        kind = self.told["kind"]
-        if kind != "given":
-            return {"gaussian": gaussian_start, "mixture": mixture_start}[kind](self.told, x, level), None
-        answer = next(self.answers)
-        channels = x.shape[1]
+        perfect = {"gaussian": gaussian_start, "mixture": mixture_start}.get(self.told["kind"])
+        if perfect:
+            return perfect(self.told, x, level), None
+        answer, channels = self.answer(x, level), x.shape[1]
         second = answer[:, channels:] if answer.shape[1] > channels else None
         return start_of(self.settings["prediction_type"], answer[:, :channels], x, level), second
 
@@ -217,7 +251,7 @@ def ddim(x, k, levels, ask, noise, settings, memory):
 
 def flow_matching_euler(inputs, settings):
     """dx / dt = v, from t = 1 down to 0."""
-    x, ask = inputs["x"], Asked(inputs, settings)
+    x, ask = inputs["x"], Asked(inputs, {**settings, "process": {"name": "StraightLine"}})
     times = [mpf(t) for t in settings["times"]]
     for t, s in zip(times, [*times[1:], mpf(0)]):
         start, eps = ask(x, Level(1 - t, t))
@@ -537,7 +571,7 @@ def reverse_diffusion(x, k, levels, ask, noise, settings, memory):
     return x + sqrt(beta) * next(noise) if s.s > 0 else x
 
 
-LISTED = "mpmath, 50 digits, the published listing step by step"
+LISTED = "mpmath, 50 digits, the published listing step by step; networks in float64"
 
 ORACLES = {
     **{name: Oracle(LISTED, walked(step)) for name, step in {

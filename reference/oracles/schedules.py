@@ -15,6 +15,7 @@ from reference.oracles.oracle import Oracle
 
 
 def evenly(first, last, count):
+    """count numbers from first to last."""
     return [first + (last - first) * mpf(i) / max(count - 1, 1) for i in range(count)]
 
 
@@ -67,12 +68,14 @@ def posterior(betas, t):
 
 
 def make_schedule(inputs, settings):
+    """betas and abar at the times asked for."""
     betas = betas_of(settings)
     levels = products(betas)
     return {"betas": [betas[t] for t in settings["times"]], "alphas_cumprod": [levels[t] for t in settings["times"]]}
 
 
 def schedule_tables(inputs, settings):
+    """Each table by its definition from the betas."""
     betas = betas_of(settings)
     levels = products(betas)
     before = [mpf(1), *levels]
@@ -93,6 +96,7 @@ def schedule_tables(inputs, settings):
 
 
 def posterior_tables(inputs, settings):
+    """Variance, factors and log variance of the step back."""
     betas = betas_of(settings)
     found = [posterior(betas, t) for t in settings["times"]]
     return {
@@ -104,6 +108,7 @@ def posterior_tables(inputs, settings):
 
 
 def log_variance(betas, t, least):
+    """The logarithm of the posterior's variance, at t = 0 that of t = 1, or of `least`."""
     if least is not None:
         return log(max(posterior(betas, t)[0], mpf(least)))
     if len(betas) == 1:
@@ -118,17 +123,20 @@ def of_levels(levels):
 
 
 def respace(inputs, settings):
+    """The process of the kept times: its abar are those."""
     levels = products(betas_of(settings))
     kept = [levels[t] for t in sorted(settings["timesteps"])]
     return of_levels(kept) | {"alphas_cumprod": kept}
 
 
 def from_betas(inputs, settings):
+    """abar and 1 - abar."""
     levels = products(list(inputs["betas"]))
     return {"alphas_cumprod": levels, "one_minus_alphas_cumprod": [1 - level for level in levels]}
 
 
 def from_alphas_cumprod(inputs, settings):
+    """betas and posterior variances."""
     return of_levels(list(inputs["alphas_cumprod"]))
 
 
@@ -154,6 +162,7 @@ def sigmas(there, back):
 
 
 def discrete_sigmas(settings):
+    """sigma / alpha of each time."""
     return [sqrt((1 - level) / level) for level in products(betas_of(settings))]
 
 
@@ -168,11 +177,13 @@ def continuous_sigma(settings, t):
 
 
 def sigma_range(inputs, settings):
+    """The first and the last of them."""
     levels = discrete_sigmas(settings)
     return {"sigma_min": levels[0], "sigma_max": levels[-1]}
 
 
 def times_of_sigmas(inputs, settings):
+    """The time at which sigma / alpha is sigma: between the steps of a list, or a root."""
     wanted = [mpf(sigma) for sigma in settings["sigmas"] if sigma > 0]
     if "process" not in settings:
         levels = discrete_sigmas(settings)
@@ -189,6 +200,7 @@ def between(levels, sigma):
 
 
 def oracle(values):
+    """An oracle of this kind."""
     return Oracle("mpmath, 50 digits, the papers' formulas", values)
 
 

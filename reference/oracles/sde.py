@@ -55,6 +55,7 @@ def by_marginals(alpha, sigma) -> Process:
 
 
 def process_of(settings) -> Process:
+    """The process of the settings."""
     told = {key: value if isinstance(value, str) else mpf(value) for key, value in settings["process"].items()}
     name = told["name"]
     if name in ("VariancePreserving", "SubVariancePreserving"):
@@ -75,6 +76,7 @@ def process_of(settings) -> Process:
 
 
 def each(function, values):
+    """function of every element."""
     out = np.empty(values.shape, dtype=object)
     for index in np.ndindex(values.shape):
         out[index] = function(values[index])
@@ -87,15 +89,18 @@ def beside(factors, x):
 
 
 def level(inputs, settings):
+    """alpha and sigma at the times."""
     process = process_of(settings)
     return {"alpha": each(process.alpha, inputs["t"]), "sigma": each(process.sigma, inputs["t"])}
 
 
 def log_snr_at(process, t):
+    """log(alpha^2 / sigma^2)."""
     return 2 * log(process.alpha(t) / process.sigma(t))
 
 
 def log_snr(inputs, settings):
+    """log(alpha^2 / sigma^2) at the times."""
     process = process_of(settings)
     return {"output": each(lambda t: log_snr_at(process, t), inputs["t"])}
 
@@ -111,12 +116,14 @@ def time_is_inverse(inputs, settings, expected):
 
 
 def step(inputs, settings):
+    """Half the difference of the log-SNRs, in which solvers measure a step."""
     process = process_of(settings)
     pairs = [(log_snr_at(process, s) - log_snr_at(process, t)) / 2 for t, s in zip(inputs["t"], inputs["s"])]
     return {"output": np.array(pairs, dtype=object)}
 
 
 def marginal_prob(inputs, settings):
+    """Mean and standard deviation of x_t given x_0."""
     found, x = level(inputs, settings), inputs["x_start"]
     return {"mean": beside(found["alpha"], x) * x, "std": beside(found["sigma"], x)}
 
@@ -164,11 +171,13 @@ def fokker_planck() -> None:
 
 
 def in_the_fokker_planck_equation(inputs, settings, expected):
+    """The law that all cases rely on; of their values nothing is settled here."""
     fokker_planck()
     return ()
 
 
 def drift_and_diffusion(inputs, settings):
+    """f x and g."""
     process, t, x = process_of(settings), inputs["t"], inputs["x"]
     return {"drift": beside(each(process.f, t), x) * x, "diffusion": beside(each(lambda s: sqrt(process.g2(s)), t), x)}
 
@@ -190,6 +199,7 @@ def moments_are_moved(inputs, settings, expected):
 
 
 def reverse_drift(inputs, settings):
+    """f x - (1 + eta^2) / 2 g^2 score."""
     process, t, x, eta = process_of(settings), inputs["t"], inputs["x"], mpf(settings.get("eta", 0))
     f, g2 = each(process.f, t), each(process.g2, t)
     return {"output": beside(f, x) * x - (beside(g2, x) + eta ** 2 * beside(g2, x)) * inputs["score"] / 2}
@@ -209,14 +219,17 @@ def score_function(inputs, settings):
 
 
 def prior_std(settings):
+    """sigma at the end, or at the time that is given."""
     return process_of(settings).sigma(mpf(1) if settings["t"] is None else mpf(settings["t"]))
 
 
 def prior_sampling(inputs, settings):
+    """The prior's standard deviation times the noise."""
     return {"output": prior_std(settings) * inputs["noise"]}
 
 
 def normal_density(x, mean, variance):
+    """N(x; mean, variance)."""
     return exp(-(x - mean) ** 2 / (2 * variance)) / sqrt(2 * pi * variance)
 
 
@@ -239,6 +252,7 @@ def components(inputs, settings):
 
 
 def rotation_of(settings, size):
+    """The rotation of the settings, or the identity."""
     rows = settings.get("rotation", np.eye(size))
     return np.array([[mpf(float(v)) for v in row] for row in rows], dtype=object)
 
@@ -282,6 +296,7 @@ def jacobian_of_score(inputs, settings, x):
 
 
 def divergence(inputs, settings):
+    """The trace of the Jacobian, or its mean over the probes z^T J z."""
     out = []
     for n, x in enumerate(inputs["x"]):
         jacobian = jacobian_of_score(inputs, settings, x.ravel())
@@ -310,6 +325,7 @@ def score_matching(inputs, settings):
 
 
 def euler_maruyama(inputs, settings):
+    """x + f dt + g sqrt(dt) z from time to time, forwards, or the reverse equation with a share eta of the noise."""
     process, x, times = process_of(settings), inputs["x"], [mpf(t) for t in settings["times"]]
     backwards, eta = settings["direction"] == "backwards", mpf(settings["eta"])
     draws = iter(inputs.get("noise", ()))
@@ -328,16 +344,19 @@ def euler_maruyama(inputs, settings):
 
 
 def langevin_step(inputs, settings):
+    """x + eps score + sqrt(2 eps) z."""
     eps = mpf(settings["step_size"])
     return {"output": inputs["x"] + eps * inputs["score"] + sqrt(2 * eps) * inputs["noise"]}
 
 
 def norms(x, batch_mean):
+    """Euclidean lengths of the batch, or their mean."""
     found = [sqrt(sum(v ** 2 for v in row.flat)) for row in x]
     return [sum(found) / len(found)] if batch_mean else found
 
 
 def langevin_step_size(inputs, settings):
+    """2 alpha (snr |z| / |score|)^2, Song et al. 2021, Algorithms 4 and 5."""
     score, noise, snr = inputs["score"], inputs["noise"], mpf(settings["snr"])
     pairs = zip(norms(noise, settings["batch_mean"]), norms(score, settings["batch_mean"]))
     return {"output": beside(np.array([2 * mpf(settings["alpha"]) * (snr * z / s) ** 2 for z, s in pairs], dtype=object), score)}
@@ -347,6 +366,7 @@ def langevin_step_size(inputs, settings):
 
 
 def normal_cdf(x, mean, std):
+    """The normal distribution function."""
     return erfc((mean - x) / (std * sqrt(2))) / 2
 
 

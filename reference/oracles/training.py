@@ -71,6 +71,7 @@ def ema(inputs, settings):
 
 
 def clip_grad_norm_(inputs, settings):
+    """The norm of all gradients together; each scaled by max_norm / (norm + 1e-6), at most by 1."""
     names = sorted(name for name in inputs if name.startswith("gradient."))
     sizes = [abs(g) for name in names for g in inputs[name].flat]
     p = settings["norm_type"]
@@ -81,6 +82,7 @@ def clip_grad_norm_(inputs, settings):
 
 
 def learning_rate_at(inputs, settings):
+    """A straight warm-up, then constant, straight to 0, or along half a cosine."""
     lr, w, total = mpf(settings["learning_rate"]), settings["warmup_steps"], settings["total_steps"]
     out = np.empty(inputs["step"].shape, dtype=object)
     for index, k in np.ndenumerate(inputs["step"]):

@@ -1,23 +1,16 @@
-"""Data and a trained run so small that commands take a second."""
+"""Data and trained runs so small that commands take a second."""
 
-import numpy as np
+import json
+import sys
+from pathlib import Path
+
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # pytest's importlib mode adds no paths
+
+from tiny_sets import TINY, contents, write_colours, write_data
+
 from minidiff.cli import main
-
-CLASS_NAMES = ("Bag", "T-shirt/top", "Ankle boot")
-
-
-def write_data(path):
-    """30 training and 12 test images of 8 x 8 in three classes, noise of different brightness."""
-    rng = np.random.default_rng(5)
-    splits = {}
-    for split, count in (("train", 30), ("test", 12)):
-        labels = np.arange(count) % 3
-        splits[f"{split}_images"] = (rng.integers(0, 80, (count, 8, 8)) + 80 * labels[:, None, None]).astype(np.uint8)
-        splits[f"{split}_labels"] = labels
-    np.savez(path, class_names=np.array(CLASS_NAMES), **splits)
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +27,35 @@ def trained(data, tmp_path_factory):
     return path
 
 
-def contents(folder):
-    """Every file under a folder, hidden ones too: name -> bytes; folders -> None."""
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory):
+    """An .npz file with captions and two splits."""
+    return write_colours(tmp_path_factory.mktemp("data") / "colours.npz")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A file with TINY."""
+    path = tmp_path_factory.mktemp("settings") / "tiny.json"
+    path.write_text(json.dumps(TINY))
+    return path
+
+
+@pytest.fixture(scope="session")
+def clip(colours, tmp_path_factory):
+    """The run folder of a CLIP, two steps old. Not to be written to."""
+    path = tmp_path_factory.mktemp("runs") / "clip"
+    assert main(["clip", "train", "--data", str(colours), "--out", str(path), "--steps", "2", "--batch-size", "4"]) == 0
+    return path
+
+
+@pytest.fixture(scope="session", params=["caption", "embedding"])
+def reader(request, colours, clip, tiny, tmp_path_factory):
+    """The run folder of a model that is told captions or embeddings, two steps old. Not to be written to."""
+    path = tmp_path_factory.mktemp("runs") / request.param
+    assert main(["train", "--data", str(colours), "--clip", str(clip), "--condition", request.param, "--config", str(tiny),
+                 "--out", str(path), "--steps", "2"]) == 0
+    return path
 
 
 @pytest.fixture

@@ -8,10 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "minidiff"
-ROOMS = ("backend", "random", "autograd", "functional", "kernels", "nn", "optim", "diffusion", "models", "data", "training", "report",
-         "bench", "verify", "cli")
+ROOMS = ("backend", "random", "autograd", "functional", "kernels", "nn", "optim", "diffusion", "metrics", "models", "data", "training",
+         "report", "bench", "verify", "cli")
 FORBIDDEN = {("diffusion", "nn"), ("diffusion", "models"), ("diffusion", "functional"), ("data", "models"),
-             ("data", "nn"), ("data", "diffusion")}
+             ("data", "nn"), ("data", "diffusion"),
+             ("metrics", "functional"), ("metrics", "nn"), ("metrics", "diffusion")}
 OUTSIDE = {"__init__", "__main__", "version"}      # the doors, and the number that everybody may read
 
 

@@ -4,6 +4,8 @@ Its tables name every case that fails; so a library that mends something, or a c
 """
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,23 @@ def test_a_library_fails_where_the_page_says(name, suite):
     assert [(verdict.id, verdict.status, verdict.message) for verdict in report.unexpected] == []
     assert {status: report.count(status) for status in ("passed", "failed", "error", "skipped")} == {
         status: int(row[status]) for status in ("passed", "failed", "error", "skipped")}
+
+
+def test_pytorch_is_asked_without_a_warning():
+    """In a process of its own, because PyTorch gives some of its warnings only once."""
+    pytest.importorskip("torch")
+    code = ("from minidiff.verify import load_suite, verify\nfrom minidiff.verify.adapters import adapter\nsuite = load_suite()\n"
+            "assert verify(adapter('torch'), suite, suite.matching(['kl_div', 'conv1d', 'conv2d', 'conv3d'])).good")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_walk_with_a_network_is_skipped_without_diffusers(suite, monkeypatch):
+    """k-diffusion's samplers walk with diffusers' U-Net, for they bring none."""
+    try:
+        library = adapter("k_diffusion")
+    except ImportError as error:
+        pytest.skip(str(error))
+    monkeypatch.setitem(sys.modules, "minidiff.verify.adapters.diffusers.networks", None)
+    (verdict,) = verify(library, suite, [suite["heun/unet"]]).verdicts
+    assert (verdict.status, verdict.message) == ("skipped", "PyTorch alone has no U-Net: install diffusers")

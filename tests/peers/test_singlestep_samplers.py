@@ -27,6 +27,7 @@ from minidiff.diffusion import (  # noqa: E402
     path,
     sample,
 )
+from minidiff.verify.adapters.k_diffusion import unit_increments  # noqa: E402
 
 pytestmark = pytest.mark.peers
 
@@ -61,21 +62,11 @@ def test_ancestral_samplers_are_k_diffusion_s(name, sampler):
 
 
 def test_dpmpp_sde_is_k_diffusion_s_with_a_brownian_motion():
-    """k-diffusion asks its noise sampler for W(a) - W(b), made unit: two draws and their correlation, as its Brownian tree has them."""
+    """k-diffusion asks its noise sampler for W(a) - W(b), made unit: two draws with the correlation that its Brownian tree gives them."""
     x = 14 * torch.randn(3, 4, dtype=torch.float64)
     noise = torch.randn(2 * (len(SIGMAS) - 1), 3, 4, dtype=torch.float64)
-    draws, last = iter(noise), []
-
-    def noise_sampler(sigma, sigma_next):
-        if not last:
-            last.append((sigma, sigma_next, next(draws)))
-            return last[0][2]
-        start, middle, z = last.pop()
-        shared = (start - middle) / (sigma - sigma_next)
-        return shared.sqrt() * z + (1 - shared).sqrt() * next(draws)
-
     theirs = load("sampling").sample_dpmpp_sde(
-        denoise, x, torch.tensor([*SIGMAS, 0.0], dtype=torch.float64), disable=True, noise_sampler=noise_sampler)
+        denoise, x, torch.tensor([*SIGMAS, 0.0], dtype=torch.float64), disable=True, noise_sampler=unit_increments(noise))
     np.testing.assert_allclose(ours(DPMPP_SDE, x, noise), theirs.numpy(), rtol=1e-9, atol=1e-12)
 
 

@@ -5,6 +5,8 @@ All cases are made anew by `python -m reference.generate --check`, which CI runs
 
 import ast
 import json
+import re
+import warnings
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -16,12 +18,15 @@ pytest.importorskip("reference", reason="the reference suite is not in the insta
 
 from minidiff import autograd, functional
 from minidiff.autograd.mode import observed_by
+from minidiff.diffusion import SAMPLERS
 from minidiff.verify import load_suite, verify
 from minidiff.verify.adapters import adapter
+from minidiff.verify.adapters.minidiff.samplers import FAMILIES, sampler_of
 from minidiff.verify.judge import FAR, distance, judge
 from minidiff.verify.suite import arrays_from_json, arrays_from_safetensors
 from reference import generate
 from reference.case import Case, Mutant, draw
+from reference.cases import samplers
 from reference.certify import Uncertified, certify
 from reference.noise import FORMATS, MOVES, PRODUCTS, SUMS, Rounded, Rounding
 from reference.oracles import oracles
@@ -50,6 +55,13 @@ def test_a_case_made_anew_is_the_released_one(case):
     assert generate.differences(case, SUITE[case.id].entry) == []
 
 
+def test_the_page_names_everything_in_the_folder():
+    """The table of reference/README.md: each file and folder of v1, and errata.json for the day when there are errata."""
+    table = (ROOT / "reference" / "README.md").read_text(encoding="utf-8").partition("## What lies in `v1/`")[2].partition("\n[")[0]
+    named = {name.partition("/")[0] for name in re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)}
+    assert named == {path.name for path in SUITE.folder.iterdir()} | {"errata.json"}
+
+
 def test_the_suite_is_large_and_varied():
     """At least 400 cases, most of which tell mistakes apart, and no two with the same inputs, settings and operation."""
     assert len(SUITE) >= 400
@@ -57,18 +69,30 @@ def test_the_suite_is_large_and_varied():
     assert len(set(told)) == len(SUITE)
 
 
+def test_every_sampler_walks_with_a_network():
+    """Each operation of the samplers has such a case; and each sampler that has a name: one of them makes the same plan."""
+    walks = [case for case in CASES.values() if case.settings.get("model", {}).get("kind") == "unet"]
+    assert {case.operation for case in walks} == set(samplers.OPERATIONS)
+    way = samplers.path(samplers.process_of(samplers.LINEAR), range(990, 0, -110)[:-1])
+    plans = [sampler_of(case.operation, case.settings).plan(way) for case in walks if case.operation in FAMILIES]
+    assert [name for name, member in SAMPLERS.items() if member.plan(way) not in plans] == []
+
+
 # -- minidiff itself --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_minidiff_passes_all_of_it(dtype):
-    """No failure, no error, no skip; and float32 is near the noise that was measured for it, not far below."""
+    """No failure, no error, no skip; and float32 is near the noise that was measured for it, not far below: as the page says."""
     report = verify(adapter("minidiff", dtype=dtype), SUITE)
     assert [(v.id, v.status, v.message, v.worst) for v in report.verdicts if v.status != "passed"] == []
     if dtype == "float32":
-        sizes = [error.rms for v in report.verdicts for name, error in v.errors.items()
-                 if SUITE[v.id].entry["outputs"][name]["noise"]["kind"] == "measured"]
-        assert 0.2 < np.median(sizes) < 1.5
+        sizes = [error.rms for v in report.verdicts for error in v.errors.values() if error.rms]
+        page = " ".join((ROOT / "reference" / "README.md").read_text(encoding="utf-8").split())
+        told = re.search(r"between (\S+) and (\S+) in minidiff \(median (\S+), the largest (\S+)\)", page).groups()
+        *most, largest = map(float, told)
+        assert np.quantile(sizes, [0.05, 0.95, 0.5]) == pytest.approx(most, rel=0.15), f"reference/README.md says {told}"
+        assert max(sizes) == pytest.approx(largest, rel=0.5), f"reference/README.md says {told}"  # another BLAS, another largest
 
 
 # -- known mistakes ---------------------------------------------------------------------------------------------------
@@ -93,7 +117,7 @@ def test_every_mutant_fails_where_it_should_and_is_named(operation):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "reference" / "oracles").glob("*.py")), ids=lambda path: path.stem)
 def test_an_oracle_imports_nothing_of_minidiff_and_no_other_oracle(path):
-    """Read from its source: only `reference.oracles.oracle`, which says what an oracle is."""
+    """Read from its source: only `reference.oracles.oracle`, which says what an oracle is. A sampler's may ask that of networks."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -101,7 +125,8 @@ def test_an_oracle_imports_nothing_of_minidiff_and_no_other_oracle(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide what is imported"
             names.add(node.module)
-    assert {name for name in names if name.split(".")[0] in ("minidiff", "reference", "torch", "diffusers")} <= {"reference.oracles.oracle"}
+    assert {name for name in names if name.split(".")[0] in ("minidiff", "reference", "torch", "diffusers")} <= {
+        "reference.oracles.oracle", *["reference.oracles.networks"] * (path.stem == "samplers")}
 
 
 def test_every_operation_has_an_oracle_and_every_oracle_an_operation():
@@ -145,6 +170,30 @@ def test_the_noise_of_a_sum_is_that_of_adding_in_float32(count, mean):
     assert 0.4 < modelled / actual < 2.5
 
 
+class AlwaysOne:
+    """In the place of a generator: every rounding error is as large as it can be, and positive."""
+
+    def uniform(self, low, high, shape):
+        return np.ones(shape)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.07, 2.0], ids=["the bridge alone", "both", "the line alone"])
+def test_the_squared_partial_sums_of_terms_in_random_order(mean):
+    """K (squares / 6 + out^2 / 3) against 20,000 orders of the same 100 terms, for a sum and for a sum of products, within a tenth."""
+    rng = np.random.default_rng()
+    terms = rng.standard_normal(100)
+    terms += mean - terms.mean()
+    orders = rng.permuted(np.tile(terms, (20_000, 1)), axis=1)
+    expected = np.mean(np.sum(np.cumsum(orders, axis=1) ** 2, axis=1))
+    rounding = Rounding("float32", AlwaysOne())
+    x, ones = autograd.tensor(terms), autograd.tensor(np.ones(100))
+    with observed_by(rounding):
+        found = [functional.sum(x), functional.matmul(x, ones)]
+    for rounded in found:  # (out + u size) (1 + u)
+        size = (rounded.item() / (1 + rounding.u) - terms.sum()) / rounding.sums
+        assert size**2 == pytest.approx(expected, rel=0.1)
+
+
 @pytest.mark.parametrize("precision", FORMATS)
 def test_noise_is_in_proportion_to_the_precision(precision):
     """A product of two numbers: the input's rounding, if inputs are rounded, and the result's."""
@@ -155,6 +204,13 @@ def test_noise_is_in_proportion_to_the_precision(precision):
     off = np.sqrt(np.mean([(Rounded(precision, seed).run(task)["output"] - exact) ** 2 for seed in range(20)]))
     size = np.sqrt(np.mean(exact ** 2))
     assert 0.5 * u < off / size < 5 * u
+
+
+def test_a_branch_that_is_not_taken_gives_no_warning():
+    """In bfloat16 this case has the logarithm of a negative number there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Rounded("bfloat16", 0).run(SUITE["vb_terms_bpd/learned-range"].task)
 
 
 # -- what the generator refuses ---------------------------------------------------------------------------------------
@@ -182,17 +238,18 @@ def test_a_changed_value_is_refused_and_a_last_bit_is_not():
     path = SUITE.folder / released.entry["file"]
     old = arrays_from_json(json.loads(path.read_bytes())) if path.suffix == ".json" else arrays_from_safetensors(path.read_bytes())
     bits = {**old, "expected.output": old["expected.output"] * (1 + 2.0 ** -52)}
-    assert np.array_equal(generate._settled(released.id, old, bits, released.entry)["expected.output"], old["expected.output"])
+    assert np.array_equal(generate._with_released_bits(released.id, old, bits, released.entry)["expected.output"], old["expected.output"])
     with pytest.raises(generate.Refused, match="a correction gets a new id"):
-        generate._settled(released.id, old, {**old, "expected.output": old["expected.output"] * 1.001}, released.entry)
+        generate._with_released_bits(released.id, old, {**old, "expected.output": old["expected.output"] * 1.001}, released.entry)
     name = next(name for name in old if name.startswith("input."))
     with pytest.raises(generate.Refused, match="an id never changes its meaning"):
-        generate._settled(released.id, old, {**old, name: old[name] + 1}, released.entry)
+        generate._with_released_bits(released.id, old, {**old, name: old[name] + 1}, released.entry)
 
 
 def test_the_same_arrays_give_the_same_bytes():
     """In any order, in both formats, and they come back bit for bit."""
-    arrays = {"input.x": draw("x", 3, 5), "expected.y": np.array([1 / 3, -0.0, 5e-324]), "input.t": np.array([7]), "input.s": np.array(2.5)}
+    arrays = {"input.x": draw("x", 3, 5), "expected.y": np.array([1 / 3, -0.0, 5e-324]), "input.t": np.array([7]), "input.s": np.array(2.5),
+              "mutant.transposed.y": draw("x", 3, 5).T}
     for small, read in ((True, lambda data: arrays_from_json(json.loads(data))), (False, arrays_from_safetensors)):
         data = generate.to_bytes(arrays, small)
         assert data == generate.to_bytes(dict(arrays), small)

@@ -17,6 +17,7 @@ OPERATIONS = {
 }
 WRONG = {**OPERATIONS, "floor": lambda inputs, settings: np.trunc(inputs["x"]).astype(int)}
 NOTHING = {}
+MISSPELLED = {"flor": OPERATIONS["floor"]}
 """
 
 
@@ -58,7 +59,7 @@ def test_a_program_is_run(program, capsys):
 
 
 def test_tasks_go_out_and_answers_come_in(here, program, capsys):
-    assert verify("export", "tasks", "times", "powers/*") == 0
+    assert verify("export", "tasks", "--cases", "times", "--cases", "powers/*") == 0
     assert "3 tasks in tasks/tasks.jsonl" in capsys.readouterr().out
     assert verify("check", "tasks") == 1
     subprocess.run([*program, "told", "tasks"], check=True, timeout=60, cwd=here)
@@ -84,7 +85,7 @@ def test_a_damaged_suite_is_judged_as_far_as_it_goes_and_is_bad_input(folder, ca
 
 
 def test_cases_are_listed_and_shown(capsys):
-    assert verify("list", "times") == 0
+    assert verify("list", "--cases", "times") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].split(None, 1) == ["times/two", "sizes 2 and 3, a cotangent without symmetry"]
     assert verify("show", "floor/halves") == 0
@@ -100,11 +101,14 @@ WRONG = ["run", "--python", "tiny_port:WRONG"]
     (["run", "--timeout", "0", "--", "x"], "--timeout"), (["run", "--", "./nothing-here"], "nothing-here"),
     (["run", "--adapter", "abacus"], "choose from minidiff"), (["run", "--adapter", "minidiff", "--dtype", "float7"], "float7"),
     (["run", "--adapter", "minidiff", "--device", "abacus"], "abacus"),
+    (["run", "--python", "tiny_port:MISSPELLED"], "no operation of the suite is called 'flor' (nearest: floor)"),
     (["run", "--python", "nowhere:X"], "ModuleNotFoundError"), (["run", "--python", "tiny_port:X"], "AttributeError"),
     ([*WRONG, "--cases", "conv"], "no case matches 'conv'"), ([*WRONG, "--precision", "int4"], "choose from float32"),
     ([*WRONG, "--expected-failures", "bad"], "no case 'floor/halfs' in this suite; nearest: floor/halves"),
     ([*WRONG, "--expected-failures", "none"], "none"), ([*WRONG, "--json", "no/r.json"], "there is no folder no"),
-    ([*WRONG, "--badge", "."], ".: is a folder"), (["show", "times/too"], "nearest: times/two"), (["list", "conv"], "no case matches"),
+    ([*WRONG, "--badge", "."], ".: is a folder"), (["show", "times/too"], "nearest: times/two"),
+    (["list", "--cases", "conv"], "no case matches"), (["export", "new", "--cases", "conv"], "no case matches"),
+    (["list", "times"], "unrecognized arguments: times"),
     (["check", "."], "there is no suite.json"), (["export", "."], "exists already"),
     (["list", "--reference", "nowhere"], "no reference suite in nowhere"),
 ])

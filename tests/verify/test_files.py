@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import load, save
 from tiny_suite import COTANGENT, X, write_manifest
 
-from minidiff.verify import check, export, load_suite
+from minidiff.verify import Task, check, export, load_suite
+from minidiff.verify.exchange import write_inputs
 
 IDS = ["times/two", "times/zero-d", "floor/halves", "powers/table"]
 
@@ -131,6 +132,14 @@ def test_every_bad_answer_is_named(answered, suite, damage, id, status, says):
     if "rmtree" not in str(damage.__code__.co_names):
         assert found.keys() == {id}, found
     assert status == "skipped" or not check(answered, suite).good
+
+
+def test_an_input_goes_out_as_it_reads_however_it_lies_in_memory(tmp_path):
+    """safetensors writes the memory as it lies; a number without axes stays one."""
+    inputs = {"x": X.T, "y": X[:, ::2], "z": X[::-1], "n": np.array(2.5, np.float32)}
+    write_inputs(Task("a/b", "a", {}, inputs, {}), tmp_path / "x.safetensors")
+    back = load((tmp_path / "x.safetensors").read_bytes())
+    assert all(np.array_equal(back[name], x) and back[name].shape == x.shape for name, x in inputs.items())
 
 
 def test_blank_lines_and_hidden_files_are_no_answers(answered, suite):

@@ -11,6 +11,7 @@ OPERATIONS = {
     "times": lambda inputs, settings: np.float32(settings["factor"]) * inputs["x"],
     "floor": lambda inputs, settings: np.trunc(inputs["x"]).astype(int),
 }
+MISSPELLED = {"flor": OPERATIONS["floor"]}
 """
 
 
@@ -54,6 +55,7 @@ def test_without_its_option_nothing_is_added(run):
 @pytest.mark.parametrize(("words", "says"), [
     (["--minidiff-cases=conv"], "no case matches 'conv'"), (["--minidiff-precision=int4"], "invalid choice: 'int4'"),
     (["--minidiff-verify=nowhere:X"], "nowhere:X: ModuleNotFoundError"),
+    (["--minidiff-verify=tiny_port:MISSPELLED"], "no operation of the suite is called 'flor' (nearest: floor)"),
 ])
 def test_bad_words_are_refused(run, words, says):
     status, text = run(*words, place=None if "verify" in words[0] else "tiny_port:OPERATIONS")

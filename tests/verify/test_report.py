@@ -157,6 +157,15 @@ def test_a_case_is_shown_in_full(suite):
     assert "\ninputs" not in show(suite["powers/table"], suite), "no heading without anything below"
 
 
+def test_an_equation_keeps_its_lines(suite):
+    """And what they are indented by; a long one is broken, and indented further where it goes on."""
+    long = " + ".join(f"x_{k}" for k in range(30))
+    suite.manifest["operations"]["times"]["equation"] = f"first\n  second  line\n\ny = {long}"
+    lines = show(suite["times/two"], suite).split("\nequation\n")[1].split("\n\nsettings")[0].splitlines()
+    assert lines[:2] == ["  first", "    second line"] and lines[2].startswith("  y = x_0 + x_1 +") and lines[3].startswith("    x_")
+    assert lines[-1] == "  derived in docs/verify.md#when-is-an-answer-right" and max(map(len, lines)) <= 110
+
+
 def test_cases_of_an_operation_point_to_the_one_whose_mistake_is_known(suite):
     """The diagnosed one comes first; one that the suite cannot diagnose says where to look."""
     report = verify({"times": lambda inputs, settings: 0.75 * settings["factor"] * inputs["x"]}, suite)
@@ -166,8 +175,15 @@ def test_cases_of_an_operation_point_to_the_one_whose_mistake_is_known(suite):
 
 
 def test_cases_that_end_alike_are_told_together(suite, monkeypatch):
-    """More than FEW of them: one line with their number."""
-    monkeypatch.setattr(report_module, "FEW", 2)
+    """More than FEW of them: one entry with their number and ids, of many the first; FEW of them one by one."""
     broken = {operation: lambda inputs, settings: 1 / 0 for operation in ("times", "floor", "powers")}
-    text = as_text(verify(broken, suite), suite)
-    assert "4 cases: ZeroDivisionError: division by zero" in text and "ERROR times/two" not in text
+    report = verify(broken, suite)
+    monkeypatch.setattr(report_module, "FEW", 4)
+    assert as_text(report, suite).count("ZeroDivisionError") == 4 and "ERROR times/two" in as_text(report, suite)
+    monkeypatch.setattr(report_module, "FEW", 3)
+    text = as_text(report, suite)
+    assert text.count("ZeroDivisionError") == 1 and "ERROR times/two" not in text
+    assert ("ERROR in 4 cases\n  ZeroDivisionError: division by zero\n"
+            "  the cases: times/two, times/zero-d, floor/halves, powers/table\n") in text
+    monkeypatch.setattr(report_module, "NAMED", 2)
+    assert "  the cases: times/two, times/zero-d and 2 more, which --json has\n" in as_text(report, suite)

@@ -11,8 +11,8 @@ import pytest
 from tiny_suite import Right, right, write_manifest, write_suite
 
 import minidiff.verify.suite as suite_module
-from minidiff.verify import Functions, SuiteError, Unsupported, distance, implementation_at, judge, load_suite, verify
-from minidiff.verify.suite import description
+from minidiff.verify import Diagnosis, Functions, SuiteError, Unsupported, distance, implementation_at, judge, load_suite, verify
+from minidiff.verify.suite import cotangent_of, description
 
 
 def verdict_on(suite, id, outputs, **options):
@@ -114,6 +114,11 @@ def test_integers_are_integers(suite):
     assert (verdict.worst[1].got, verdict.worst[1].expected) == (3, 2)
 
 
+def test_a_cotangent_says_whose_it_is():
+    names = ("cotangent", "cotangent.x", "cotangent.a.b", "cotangents", "x", "x.cotangent")
+    assert [cotangent_of(name) for name in names] == ["output", "x", "a.b", None, None, None]
+
+
 def test_gradients_may_be_left_out_all_or_none(suite):
     """And a case of gradients alone cannot pass without them."""
     case, answer = suite["times/two"], right(suite["times/two"].task)
@@ -145,6 +150,25 @@ def test_a_wrong_answer_is_compared_with_known_mistakes(suite, id, outputs, word
     verdict = verdict_on(suite, id, outputs(suite[id].task.inputs.get("x")))
     assert verdict.status == "failed"
     assert str(verdict.diagnosis or "").startswith(words) and (verdict.diagnosis is None) == (words == "")
+
+
+@pytest.mark.parametrize(("way", "said"), [(0.3, None), (0.74, None), (0.76, False), (0.98, False), (0.995, True), (1.0, True)])
+def test_a_mistake_is_mentioned_from_three_times_nearer_on_and_certain_from_a_hundred(suite, way, said):
+    """Part of the way from the right answer to a mutant's, all of it far beyond the limits: to 3/4 of the way nothing is said."""
+    answer = suite["times/two"].task.inputs["x"].astype(float) * (2 - way / 2)  # right is 2 x, the mutant answers 3/2 x
+    verdict = verdict_on(suite, "times/two", {"output": answer})
+    assert verdict.status == "failed" and (verdict.diagnosis and verdict.diagnosis.certain) is said
+    if way == 0.995:
+        assert verdict.diagnosis.from_mutant > 1000, "only that right is further off makes it certain"
+
+
+@pytest.mark.parametrize(("from_mutant", "from_right", "certain"), [
+    (3.99, 20.0, True), (4.01, 20.0, False), (4.01, 400.0, False), (4.01, 402.0, True), (99.0, 10_000.0, True), (101.0, 10_000.0, False),
+    (3.99, math.inf, True), (4.01, math.inf, False), (1e9, math.inf, False)])
+def test_a_diagnosis_is_certain_within_the_limit_or_a_hundred_times_nearer_than_right(from_mutant, from_right, certain):
+    """Where the right answer has another shape, and so is infinitely far, only the limit counts."""
+    diagnosis = Diagnosis("m", "your code", "flag", from_mutant, from_right)
+    assert diagnosis.certain == certain and str(diagnosis).startswith("your code: " if certain else "nearest known mistake, but not it")
 
 
 def test_the_limits_are_in_noise_units(suite):
@@ -195,6 +219,37 @@ def test_functions_take_inputs_and_settings_by_name(suite):
     report = verify({"times": lambda inputs, settings: settings["factor"] * inputs["x"]}, suite)
     assert [v.status for v in report.verdicts] == ["passed", "passed", "skipped", "skipped"]
     assert report.verdicts[2].message == "functions has no floor" and report.good
+
+
+@pytest.mark.parametrize(("functions", "says"), [
+    ({"tims": right, "floor": right}, r"functions: no operation of the suite is called 'tims' \(nearest: times\); "),
+    ({"conv2d": right}, "is called 'conv2d'; "), ({"Floor": right, 7: right}, r"'Floor' \(nearest: floor\), 7; minidiff verify list has"),
+])
+def test_a_name_that_is_no_operation_is_refused_before_anything_is_asked(suite, functions, says):
+    """It would be skipped in silence; so too where the mapping comes ready made."""
+    for implementation in (functions, Functions(functions)):
+        with pytest.raises(ValueError, match=says):
+            verify(implementation, suite, progress=pytest.fail)
+
+
+@pytest.mark.parametrize(("answer", "says"), [
+    (None, "the function of times returned None; expected arrays; leave out gradients"),
+    ({"output": None}, "returned None as output"), ({"output": X, "grad.x": None, "grad.y": None}, "returned None as grad.x, grad.y"),
+])
+def test_a_function_that_returns_nothing_is_an_error_of_its_cases(suite, answer, says):
+    """Of each, by name; the others are judged."""
+    report = verify({"times": lambda inputs, settings: answer, "floor": lambda inputs, settings: np.floor(inputs["x"]).astype(int)}, suite)
+    verdicts = {v.id: v for v in report.verdicts}
+    assert verdicts["times/two"].status == "error" and says in verdicts["times/two"].message and verdicts["floor/halves"].status == "passed"
+
+
+@pytest.mark.parametrize("answer", [None, X, [X]])
+def test_an_implementation_that_returns_no_mapping_is_an_error(suite, answer):
+    careless = Right()
+    careless.run = lambda task: answer
+    for verdict in verify(careless, suite).verdicts:
+        assert verdict.status == "error"
+        assert verdict.message == f"run(task) returned {type(answer).__name__}; expected the outputs by name, a mapping"
 
 
 @pytest.mark.parametrize(("place", "says"), [

@@ -14,7 +14,7 @@ ADAPTERS = {
     "minidiff": "minidiff on NumPy, or on another device with device=",
     "torch": "PyTorch: torch.nn.functional, torch.nn",
     "jax": "JAX: jax.nn, jax.lax, jax.numpy, jax.image",
-    "diffusers": "diffusers: schedulers, the pieces of its networks, UNet2DModel",
+    "diffusers": "diffusers: schedulers, the pieces of its networks, UNet2DModel, AutoencoderKL",
     "transformers": "transformers: the pieces of its CLIP, activations, learning rates",
     "k_diffusion": "k-diffusion: lists of sigmas, samplers",
     "denoising_diffusion_pytorch": "denoising-diffusion-pytorch: GaussianDiffusion, ElucidatedDiffusion",

@@ -1,6 +1,7 @@
 """What the adapters of libraries on PyTorch share: parameters that are given, noise that is given, and the states of a walk.
 
-The model of a case of samplers is part of the question: it is minidiff's exact one, on PyTorch's tensors. The walk is the library's.
+The model of a case of samplers is part of the question: it is minidiff's exact one, on PyTorch's tensors, or a U-Net, which is diffusers'.
+The walk is the library's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from unittest.mock import patch
 import torch
 from torch.func import functional_call
 
-from minidiff.verify.adapters.minidiff.samplers import model_of, process_of
+from minidiff.diffusion import Process, edm_precondition
+from minidiff.verify.adapters.minidiff.samplers import model_of as exact_model_of
+from minidiff.verify.adapters.minidiff.samplers import process_of
 from minidiff.verify.implementation import Unsupported
 
 
@@ -27,6 +30,24 @@ def refuse(library: str, lacks: Mapping[str, bool]) -> None:
     for what, lacking in lacks.items():
         if lacking:
             raise Unsupported(f"{library} has no {what}")
+
+
+def model_of(inputs: Mapping[str, Any], settings: Mapping[str, Any], process: Process) -> Callable[[Any, Any], Any]:
+    """The model of a case, a function of (x, t), both tensors or t a number. Raises Unsupported for a U-Net where diffusers is missing."""
+    told = settings["model"]
+    if told["kind"] != "unet":
+        return exact_model_of(inputs, settings, process)
+    network = network_of(inputs, told)
+    return edm_precondition(network, told["sigma_data"]) if "sigma_data" in told else network
+
+
+def network_of(inputs: Mapping[str, Any], told: Mapping[str, Any]) -> Callable[[Any, Any], Any]:
+    """The U-Net of a case alone, without preconditioning."""
+    try:
+        from minidiff.verify.adapters.diffusers.networks import unet_of
+    except ImportError as error:
+        raise Unsupported("PyTorch alone has no U-Net: install diffusers") from error
+    return unet_of(inputs, {name: value for name, value in told.items() if name not in ("kind", "sigma_data")})
 
 
 def model_of_sigma(inputs: Mapping[str, Any], settings: Mapping[str, Any], prediction_type: str) -> Callable[[Any, float], Any]:

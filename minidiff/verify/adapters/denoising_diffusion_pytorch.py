@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from minidiff.verify.adapters.common import alone, drawing, model_of_sigma, outputs, refuse
-from minidiff.verify.adapters.minidiff.samplers import arrays, model_of, process_of
+from minidiff.verify.adapters.common import alone, drawing, model_of, model_of_sigma, outputs, refuse
+from minidiff.verify.adapters.minidiff.samplers import arrays, process_of
 from minidiff.verify.adapters.torch import Torch
 
 LIBRARY = "denoising-diffusion-pytorch"

@@ -10,9 +10,9 @@ import numpy as np
 from jax import lax
 from jax import numpy as jnp
 
-from minidiff.verify.adapters.torch.convolution import FACTORS
+from minidiff.verify.adapters.composed import factors
 from minidiff.verify.implementation import Unsupported, by_name
-from minidiff.verify.suite import Task
+from minidiff.verify.suite import Task, cotangent_of
 
 SPATIAL = {3: "W", 4: "HW", 5: "DHW"}
 """Names of the dimensions of space by the number of all."""
@@ -34,11 +34,13 @@ def of_input(function: Callable[..., Any], **names: str) -> Callable[..., Any]:
 
 
 def softplus(inputs, settings):
+    """`jax.nn.softplus`, whose beta is 1."""
     refuse({"beta in its softplus": settings["beta"] != 1})
     return jax.nn.softplus(inputs["input"])
 
 
 def logsumexp(inputs, settings):
+    """`jax.nn.logsumexp`; the dimensions as a tuple."""
     dim = settings["dim"]
     return jax.nn.logsumexp(inputs["input"], axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=settings["keepdim"])
 
@@ -53,10 +55,12 @@ def dimensions(x: Any) -> tuple[str, str, str]:
 
 
 def with_bias(y: Any, bias: Any) -> Any:
+    """y plus a number for each channel, if there is one."""
     return y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))
 
 
 def conv(inputs, settings):
+    """`lax.conv_general_dilated`, which takes the padding as pairs, or as SAME."""
     x, padding = inputs["input"], settings["padding"]
     y = lax.conv_general_dilated(
         x, inputs["weight"], settings["stride"], "SAME" if padding == "same" else [(p, p) for p in padding],
@@ -65,12 +69,14 @@ def conv(inputs, settings):
 
 
 def downsample_conv2d(inputs, settings):
+    """The same with a width for each side."""
     x, (left, right, top, below) = inputs["input"], settings["padding"]
     y = lax.conv_general_dilated(x, inputs["weight"], settings["stride"], [(top, below), (left, right)], dimension_numbers=dimensions(x))
     return with_bias(y, inputs.get("bias"))
 
 
 def conv_transpose(inputs, settings):
+    """`lax.conv_transpose`, whose padding is that of the stretched input: what the kernel reaches less what PyTorch cuts off."""
     refuse({"groups in its conv_transpose": settings["groups"] != 1})
     x, weight = inputs["input"], inputs["weight"]
     reach = [d * (k - 1) for d, k in zip(settings["dilation"], weight.shape[2:])]
@@ -81,12 +87,9 @@ def conv_transpose(inputs, settings):
 
 
 def linear(inputs, settings):
+    """x W^T + b."""
     y = inputs["input"] @ inputs["weight"].T
     return y + inputs["bias"] if "bias" in inputs else y
-
-
-def einsum(inputs, settings):
-    return jnp.einsum(settings["equation"], *(inputs[name] for name in FACTORS if name in inputs))
 
 
 # -- resampling --------------------------------------------------------------------------------------------------------
@@ -102,11 +105,13 @@ def window(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def max_pool2d(inputs, settings):
+    """`lax.reduce_window` with the maximum."""
     refuse({"gradient of a largest value in a window with gaps": max(settings["dilation"]) > 1})
     return lax.reduce_window(inputs["input"], -jnp.inf, lax.max, **window(settings))
 
 
 def avg_pool2d(inputs, settings):
+    """`lax.reduce_window` with the sum, divided by how many count."""
     x, where = inputs["input"], window(settings)
     count = settings["divisor_override"] or int(np.prod(settings["kernel_size"]))
     if not settings["count_include_pad"]:
@@ -119,6 +124,7 @@ RESIZES = {"nearest": "nearest", "nearest-exact": "nearest", "linear": "linear",
 
 
 def interpolate(inputs, settings):
+    """`jax.image.resize`, to a size."""
     x, mode, factor = inputs["input"], settings["mode"], settings["scale_factor"]
     refuse({f"resize with mode {mode}": mode not in RESIZES, "resize with aligned corners": bool(settings["align_corners"]),
             "resize by a factor that the sizes do not have": factor is not None and settings["recompute_scale_factor"] is False})
@@ -127,6 +133,7 @@ def interpolate(inputs, settings):
 
 
 def pad(inputs, settings):
+    """`jnp.pad`, whose widths are pairs from the first dimension on."""
     x, widths = inputs["input"], settings["pad"]
     refuse({"padding that crops": min(widths) < 0})
     pairs = list(zip(widths[::2], widths[1::2]))[::-1]
@@ -139,12 +146,14 @@ def pad(inputs, settings):
 
 
 def layer_norm(inputs, settings):
+    """`jax.nn.standardize` over the last dimensions, then weight and bias."""
     axes = tuple(range(-len(settings["normalized_shape"]), 0))
     y = jax.nn.standardize(inputs["input"], axis=axes, epsilon=settings["eps"])
     return y * inputs["weight"] + inputs["bias"] if "weight" in inputs else y
 
 
 def instance_norm(inputs, settings):
+    """`jax.nn.standardize` over the positions, then weight and bias."""
     x = inputs["input"]
     refuse({"norm with known statistics": not settings["use_input_stats"]})
     y = jax.nn.standardize(x, axis=tuple(range(2, x.ndim)), epsilon=settings["eps"])
@@ -184,7 +193,7 @@ OPERATIONS = {
     "downsample_conv2d": downsample_conv2d,
     "linear": linear,
     "matmul": lambda inputs, settings: jnp.matmul(inputs["input"], inputs["other"]),
-    "einsum": einsum,
+    "einsum": lambda inputs, settings: jnp.einsum(settings["equation"], *factors(inputs)),
     "max_pool2d": max_pool2d,
     "avg_pool2d": avg_pool2d,
     "interpolate": interpolate,
@@ -207,7 +216,7 @@ class Jax:
         if task.operation not in self.operations:
             raise Unsupported(f"{self.name} has no {task.operation}")
         inputs = {name: jnp.asarray(values) for name, values in task.inputs.items()}
-        cotangents = {name.partition(".")[2] or "output": inputs.pop(name) for name in task.inputs if name.split(".")[0] == "cotangent"}
+        cotangents = {output: inputs.pop(name) for name in task.inputs if (output := cotangent_of(name))}
         names, settings = task.gradients, dict(task.settings)
         call = lambda *wanted: by_name(self.operations[task.operation]({**inputs, **dict(zip(names, wanted))}, settings))
         outputs, gradients = self.with_gradients(call, [inputs[name] for name in names], cotangents)

@@ -7,7 +7,7 @@ the package as a whole imports what its training and its image metrics need, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from itertools import pairwise
@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from minidiff.verify.adapters.common import alone, drawing, model_of_sigma, outputs, refuse
-from minidiff.verify.adapters.minidiff.samplers import arrays, model_of, process_of
+from minidiff.verify.adapters.common import alone, drawing, model_of, model_of_sigma, outputs, refuse
+from minidiff.verify.adapters.minidiff.samplers import arrays, process_of
 from minidiff.verify.adapters.minidiff.schedules import schedule_of
 from minidiff.verify.adapters.torch import Torch
 
@@ -45,11 +45,13 @@ def discrete(process: Any, model: Callable[..., Any] | None = None, prediction_t
 
 
 def sigma_range(inputs, settings):
+    """The ends of the wrapper's list."""
     sigmas = discrete(schedule_of(settings))
     return {"sigma_min": sigmas.sigma_min, "sigma_max": sigmas.sigma_max}
 
 
 def times_of_sigmas(inputs, settings):
+    """The wrapper's `sigma_to_t`."""
     refuse(LIBRARY, {"times of this process": "process" in settings})
     return discrete(schedule_of(settings)).sigma_to_t(torch.tensor(settings["sigmas"][:-1]))
 
@@ -115,11 +117,13 @@ def edm_sampler(inputs, settings):
 
 
 def ddpm(inputs, settings):
+    """DDPM with the posterior's variance is its Euler ancestral."""
     refuse(LIBRARY, {f"variance {settings['variance_type']}": settings["variance_type"] != "fixed_small"})
     return Walk(inputs, settings).with_noise("sample_euler_ancestral")
 
 
 def ddim(inputs, settings):
+    """DDIM is its Euler; with eta, its Euler ancestral."""
     walk = Walk(inputs, settings)
     return walk.with_noise("sample_euler_ancestral", eta=settings["eta"]) if settings["eta"] else walk("sample_euler")
 
@@ -138,23 +142,28 @@ def dpm_solver_singlestep(inputs, settings):
 
 
 def at_the_middle(walk: Walk) -> Walk:
+    """The walk, if its stage is in the middle, where the samplers with one stage have theirs."""
     refuse(LIBRARY, {f"stages {walk.settings['stages']}": walk.settings["stages"] != [0.5]})
     return walk
 
 
 def dpmpp_singlestep(inputs, settings):
+    """Its sample_dpmpp_2s_ancestral without noise."""
     return at_the_middle(Walk(inputs, settings)).with_noise("sample_dpmpp_2s_ancestral", eta=0.0)
 
 
 def ancestral_singlestep(inputs, settings):
+    """Its sample_dpm_2_ancestral or sample_dpmpp_2s_ancestral."""
     sampler = {"epsilon": "sample_dpm_2_ancestral", "sample": "sample_dpmpp_2s_ancestral"}[settings["predicts"]]
     return at_the_middle(Walk(inputs, settings)).with_noise(sampler, eta=settings["eta"])
 
 
-def dpmpp_sde(inputs, settings):
-    """It asks its noise sampler for the unit increments of one Brownian motion over half a step and over the whole of it."""
-    walk, last = Walk(inputs, settings), []
-    draws = iter(walk.noise)
+def unit_increments(noise: Iterable[torch.Tensor]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The noise sampler of `sample_dpmpp_sde` from independent draws, two a step.
+
+    It is asked for increments of one Brownian motion, made unit: first from the start of a step to its middle, then to its end.
+    """
+    draws, last = iter(noise), []
 
     def increment(sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
         if not last:
@@ -164,7 +173,13 @@ def dpmpp_sde(inputs, settings):
         shared = (start - middle) / (sigma - sigma_next)
         return shared.sqrt() * z + (1 - shared).sqrt() * next(draws)
 
-    return walk("sample_dpmpp_sde", eta=settings["eta"], r=settings["stages"][0], noise_sampler=increment)
+    return increment
+
+
+def dpmpp_sde(inputs, settings):
+    """Its sample_dpmpp_sde, with the noise of a case as increments of a Brownian motion."""
+    walk = Walk(inputs, settings)
+    return walk("sample_dpmpp_sde", eta=settings["eta"], r=settings["stages"][0], noise_sampler=unit_increments(walk.noise))
 
 
 def dpmpp_multistep(inputs, settings):

@@ -26,10 +26,12 @@ def text_config(**options: Any) -> CLIPTextConfig:
 
 
 def activation(name: str):
+    """The operation of an activation by its name there."""
     return lambda inputs, settings: ACT2FN[name](inputs["input"])
 
 
 def gelu(inputs, settings):
+    """`gelu`, or `gelu_pytorch_tanh`."""
     return ACT2FN[{"none": "gelu", "tanh": "gelu_pytorch_tanh"}[settings["approximate"]]](inputs["input"])
 
 
@@ -39,6 +41,7 @@ def causal_mask(x: torch.Tensor) -> torch.Tensor:
 
 
 def transformer_encoder_layer(inputs, settings):
+    """`CLIPEncoderLayer`."""
     refuse(LIBRARY, {"CLIP with its norms after the attention": not settings["norm_first"]})
     x = inputs["hidden_states"]
     config = text_config(hidden_size=x.shape[-1], intermediate_size=len(inputs["mlp.fc1.bias"]), hidden_act=settings["hidden_act"],
@@ -47,6 +50,7 @@ def transformer_encoder_layer(inputs, settings):
 
 
 def cross_attention(inputs, settings):
+    """`CLIPAttention`, which attends to itself."""
     x = inputs["hidden_states"]
     refuse(LIBRARY, {"attention to a context in CLIP": "encoder_hidden_states" in inputs, "CLIP without biases": "to_q.bias" not in inputs})
     names = {"q_proj": "to_q", "k_proj": "to_k", "v_proj": "to_v", "out_proj": "to_out.0"}
@@ -56,12 +60,14 @@ def cross_attention(inputs, settings):
 
 
 def token_position_embedding(inputs, settings):
+    """`CLIPTextEmbeddings`."""
     (tokens, width), positions = inputs["token_embedding.weight"].shape, len(inputs["position_embedding.weight"])
     config = text_config(hidden_size=width, num_attention_heads=1, vocab_size=tokens, max_position_embeddings=positions)
     return called(CLIPTextEmbeddings(config), inputs, inputs["input_ids"])
 
 
 def patch_position_embedding(inputs, settings):
+    """`CLIPVisionEmbeddings`."""
     x, patch = inputs["pixel_values"], inputs["patch_embedding.weight"]
     refuse(LIBRARY, {"CLIP for pictures that are not square": x.shape[2] != x.shape[3]})
     config = CLIPVisionConfig(hidden_size=len(patch), num_channels=x.shape[1], image_size=x.shape[2], patch_size=patch.shape[2])
@@ -81,6 +87,7 @@ def clip_pooling(inputs, settings):
 
 
 def as_module(function) -> torch.nn.Module:
+    """A module that is this function."""
     module = torch.nn.Module()
     module.forward = function
     return module
@@ -102,6 +109,7 @@ def clip_projection(inputs, settings):
 
 
 def clip_of(inputs):
+    """What `CLIPModel` gives for the pictures and texts of a case."""
     return clip_model(inputs["image_embeds"], inputs["text_embeds"], {"logit_scale": inputs["logit_scale"]})
 
 

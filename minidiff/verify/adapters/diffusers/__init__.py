@@ -1,4 +1,4 @@
-"""diffusers as an implementation: its schedulers, the pieces of its networks, and `UNet2DModel`. One file for each family of operations.
+"""diffusers as an implementation: its schedulers, the pieces of its networks, `UNet2DModel`, `AutoencoderKL`. One file for each family.
 
 Everything is called as its pipelines and training scripts call it, with its own float32 tables. Where a scheduler cannot be set to what a
 case asks, it runs as near to it as it can be set; what it does not have at all is skipped.

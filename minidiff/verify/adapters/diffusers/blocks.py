@@ -18,22 +18,26 @@ from minidiff.verify.adapters.diffusers.schedules import LIBRARY
 
 
 def timestep_embedding(inputs, settings):
+    """`get_timestep_embedding`."""
     names = ("flip_sin_to_cos", "downscale_freq_shift", "scale", "max_period")
     return get_timestep_embedding(inputs["timesteps"], settings["dim"], **{name: settings[name] for name in names})
 
 
 def time_embedding(inputs, settings):
+    """`TimestepEmbedding`."""
     dim, channels = inputs["linear_1.weight"].shape
     return called(TimestepEmbedding(channels, dim, act_fn=settings["activation"]), inputs, inputs["sinusoids"])
 
 
 def class_embedding(inputs, settings):
+    """`LabelEmbedding`, told which labels to drop, added to the time's."""
     module = LabelEmbedding(settings["num_classes"], inputs["emb"].shape[1], dropout_prob=0.1)
     table = {"embedding_table.weight": inputs["class_embedding.weight"]}
     return inputs["emb"] + called(module, table, inputs["labels"], force_drop_ids=inputs["drop"])
 
 
 def resnet_block(inputs, settings):
+    """`ResnetBlock2D`."""
     channels, in_channels = inputs["conv1.weight"].shape[:2]
     module = ResnetBlock2D(
         in_channels=in_channels, out_channels=channels, temb_channels=inputs["emb"].shape[1], groups=settings["groups"],
@@ -43,6 +47,7 @@ def resnet_block(inputs, settings):
 
 
 def attention_block(inputs, settings):
+    """`Attention` with its norm and its residual connection."""
     channels, size = inputs["x"].shape[1], settings["head_dim"]
     module = Attention(channels, heads=channels // size, dim_head=size, norm_num_groups=settings["groups"], eps=settings["eps"], bias=True,
                        residual_connection=True)
@@ -50,6 +55,7 @@ def attention_block(inputs, settings):
 
 
 def cross_attention(inputs, settings):
+    """`Attention`."""
     refuse(LIBRARY, {"causal attention in this module": settings["is_causal"]})
     x, context, inner = inputs["hidden_states"], inputs.get("encoder_hidden_states"), len(inputs["to_q.weight"])
     module = Attention(x.shape[-1], cross_attention_dim=None if context is None else context.shape[-1], heads=settings["heads"],
@@ -58,21 +64,25 @@ def cross_attention(inputs, settings):
 
 
 def downsample(inputs, settings):
+    """`Downsample2D` with a convolution."""
     module = Downsample2D(inputs["x"].shape[1], use_conv=True, padding=settings["padding"], name="op")
     return called(module, inputs, inputs["x"])
 
 
 def upsample(inputs, settings):
+    """`Upsample2D` with a convolution."""
     return called(Upsample2D(inputs["x"].shape[1], use_conv=True), inputs, inputs["x"])
 
 
 def feed_forward(inputs, settings):
+    """`FeedForward`."""
     refuse(LIBRARY, {"feed-forward with quick_gelu": settings["activation_fn"] == "quick_gelu"})
     inner, dim = inputs["net.2.weight"].shape[::-1]
     return called(FeedForward(dim, inner_dim=inner, activation_fn=settings["activation_fn"]), inputs, inputs["x"])
 
 
 def transformer_block(inputs, settings):
+    """`BasicTransformerBlock`."""
     x, context, heads = inputs["hidden_states"], inputs["encoder_hidden_states"], settings["heads"]
     module = BasicTransformerBlock(
         x.shape[-1], heads, x.shape[-1] // heads, cross_attention_dim=context.shape[-1], activation_fn="geglu", norm_eps=settings["eps"],
@@ -81,17 +91,20 @@ def transformer_block(inputs, settings):
 
 
 def diagonal_gaussian_sample(inputs, settings):
+    """`DiagonalGaussianDistribution.sample`, its noise given."""
     place = sys.modules[DiagonalGaussianDistribution.__module__]
     with drawing([inputs["noise"]], (place, "randn_tensor")):
         return DiagonalGaussianDistribution(inputs["parameters"]).sample()
 
 
 def diagonal_gaussian_kl(inputs, settings):
+    """`DiagonalGaussianDistribution.kl`, which sums."""
     refuse(LIBRARY, {f"divergence with reduction {settings['reduction']}": settings["reduction"] != "sum"})
     return DiagonalGaussianDistribution(inputs["parameters"]).kl()
 
 
 def rms_norm(inputs, settings):
+    """`RMSNorm`."""
     module = RMSNorm(settings["normalized_shape"], settings["eps"], elementwise_affine="weight" in inputs)
     return called(module, inputs, inputs["input"])
 

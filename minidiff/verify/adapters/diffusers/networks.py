@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffusers
@@ -36,16 +36,21 @@ def model_of(c: Mapping[str, Any]) -> torch.nn.Module:
         num_class_embeds=None if c["num_classes"] is None else c["num_classes"] + 1).eval()
 
 
+def unet_of(inputs: Mapping[str, Any], c: Mapping[str, Any]) -> Callable[[Any, Any], Any]:
+    """The function (x, t) -> answer of the `UNet2DModel` with these settings. It is told time_scale t, whole or not."""
+    model, parameters, scale = model_of({**c, "time_scale": 1.0}), weights(inputs), c["time_scale"]
+    return lambda x, t: functional_call(model, parameters, (x, scale * torch.as_tensor(t, dtype=x.dtype, device=x.device))).sample
+
+
 def unet(inputs, settings):
     return functional_call(model_of(settings), weights(inputs), (inputs["x"], inputs["t"], inputs.get("labels"))).sample
 
 
 def small_unet_trajectory(inputs, settings):
     """x after the step `state`, and at the end."""
-    model, parameters = model_of(settings["network"]), weights(inputs)
+    predict = unet_of(inputs, settings["network"])
     scheduler, options = ancestral(settings, settings["timesteps"], settings["eta"], "fixed_small", settings["clip_denoised"],
                                    settings["set_alpha_to_one"])
-    predict = lambda x, t: functional_call(model, parameters, (x, t)).sample
     states = [x for _, _, x in steps(scheduler, inputs["x"], predict, arrays(inputs, "noise"), **options)]
     return {"state": states[settings["state"] + 1], "output": states[-1]}
 

@@ -11,9 +11,9 @@ import diffusers
 import numpy as np
 import torch
 
-from minidiff.verify.adapters.common import drawing, model_of_sigma, outputs, refuse
+from minidiff.verify.adapters.common import drawing, model_of, model_of_sigma, network_of, outputs, refuse
 from minidiff.verify.adapters.diffusers.schedules import LIBRARY, PREDICTIONS, of_schedule
-from minidiff.verify.adapters.minidiff.samplers import arrays, model_of, process_of
+from minidiff.verify.adapters.minidiff.samplers import arrays, process_of
 from minidiff.verify.implementation import Unsupported
 
 Predict = Callable[[Any, Any], Any]
@@ -136,12 +136,24 @@ def edm_multistep(inputs, settings, algorithm: str, solver_type: str):
     refuse(LIBRARY, {"given answers between its coefficients": settings["model"]["kind"] == "given"})
     times = settings["times"]
     scheduler = diffusers.EDMDPMSolverMultistepScheduler(
-        times[-1], times[0], algorithm_type=algorithm, solver_type=solver_type, solver_order=settings["order"],
+        times[-1], times[0], sigma_data_of(settings), algorithm_type=algorithm, solver_type=solver_type, solver_order=settings["order"],
         lower_order_final=settings["lower_order_final"])
     scheduler.set_timesteps(len(times))
     refuse(LIBRARY, {"list of these sigmas": not np.allclose(scheduler.sigmas[:-1].numpy(), times, rtol=1e-4)})
-    predict = within_preconditioning(scheduler, model_of_sigma(inputs, settings, "sample"))
+    predict = preconditioned(scheduler, inputs, settings)
     return walk(settings, each_call, steps(scheduler, inputs["x"], predict, arrays(inputs, "noise")), as_it_is)
+
+
+def sigma_data_of(settings: Mapping[str, Any]) -> float:
+    """That of the network, or EDM's own: an exact model has none."""
+    return settings["model"].get("sigma_data", 0.5)
+
+
+def preconditioned(scheduler: Any, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Predict:
+    """What these schedulers ask: a network, around which they put EDM's preconditioning themselves."""
+    if "sigma_data" in settings["model"]:
+        return network_of(inputs, settings["model"])
+    return within_preconditioning(scheduler, model_of_sigma(inputs, settings, "sample"))
 
 
 def within_preconditioning(scheduler: Any, denoise: Predict) -> Predict:
@@ -233,17 +245,18 @@ def dpm_solver_singlestep(inputs, settings):
     """What it calls KDPM2 is DPM-Solver-2 with the stage in the middle. Its other single-step solver lists its stages as times."""
     refuse(LIBRARY, {f"single-step solver with stages {settings['stages']}": settings["stages"] != [0.5],
                      "single-step solver on this list of sigmas": settings["process"]["name"] != "Schedule"})
-    scheduler = listed(lambda **spacing: of_schedule(without_snr(settings), "KDPM2DiscreteScheduler", **spacing), settings["times"])
+    make = lambda **spacing: of_schedule(
+        without_snr(settings), "KDPM2DiscreteScheduler", prediction_type=settings["prediction_type"], **spacing)
+    scheduler = listed(make, settings["times"])
     return in_sigma(inputs, settings, scheduler, every_other)
 
 
 def edm_sampler(inputs, settings):
     """Euler alone. The first x has the scheduler's own standard deviation, as in its pipelines."""
     refuse(LIBRARY, {"Heun for EDM": settings["order"] == 2 and settings["n"] > 1})
-    scheduler = diffusers.EDMEulerScheduler(settings["sigma_min"], settings["sigma_max"], rho=settings["rho"])
+    scheduler = diffusers.EDMEulerScheduler(settings["sigma_min"], settings["sigma_max"], sigma_data_of(settings), rho=settings["rho"])
     scheduler.set_timesteps(settings["n"])
-    told = {**settings, "process": {"name": "EDM"}}
-    predict = within_preconditioning(scheduler, model_of_sigma(inputs, told, "sample"))
+    predict = preconditioned(scheduler, inputs, {**settings, "process": {"name": "EDM"}})
     start = inputs["start_noise"] * scheduler.init_noise_sigma
     return walk(settings, each_call, steps(scheduler, start, predict, arrays(inputs, "noise"), **churn_of(settings)), as_it_is)
 

@@ -31,6 +31,7 @@ def of_schedule(settings: Mapping[str, Any], name: str = "DDIMScheduler", **opti
 
 
 def make_schedule(inputs, settings):
+    """The tables of `DDPMScheduler`, at the times asked for."""
     scheduler, times = of_schedule(settings, "DDPMScheduler"), settings["times"]
     return {"betas": scheduler.betas[times], "alphas_cumprod": scheduler.alphas_cumprod[times]}
 
@@ -42,6 +43,7 @@ def from_betas(inputs, settings):
 
 
 def timesteps(inputs, settings):
+    """The list that `DDIMScheduler.set_timesteps` makes."""
     spacing = {name: settings[name] for name in ("num_train_timesteps", "timestep_spacing", "steps_offset")}
     scheduler = diffusers.DDIMScheduler(**spacing)
     scheduler.set_timesteps(settings["num_inference_steps"])
@@ -59,12 +61,14 @@ def sigmas_of_edm(sigma_schedule: str):
 
 
 def sigma_range(inputs, settings):
+    """The ends of the list of `EulerDiscreteScheduler`, all times taken."""
     scheduler = of_schedule(settings, "EulerDiscreteScheduler")
     scheduler.set_timesteps(settings["num_train_timesteps"])
     return {"sigma_min": scheduler.sigmas[-2], "sigma_max": scheduler.sigmas[0]}
 
 
 def times_of_sigmas(inputs, settings):
+    """The times that `EulerDiscreteScheduler` gives to sigmas."""
     refuse(LIBRARY, {"times of this process": "process" in settings})
     scheduler = of_schedule(settings, "EulerDiscreteScheduler")
     scheduler.set_timesteps(sigmas=settings["sigmas"])
@@ -75,10 +79,12 @@ def times_of_sigmas(inputs, settings):
 
 
 def q_sample(inputs, settings):
+    """A scheduler's `add_noise`."""
     return of_schedule(settings).add_noise(inputs["x_start"], inputs["noise"], inputs["t"])
 
 
 def predict_v(inputs, settings):
+    """A scheduler's `get_velocity`."""
     refuse(LIBRARY, {f"target {settings.get('prediction_type')}": settings.get("prediction_type", "v_prediction") != "v_prediction"})
     return of_schedule(settings).get_velocity(inputs["x_start"], inputs["noise"], inputs["t"])
 
@@ -92,10 +98,12 @@ def start_of(settings: Mapping[str, Any], model_output: Any, x: Any, t: Any, **o
 
 
 def predict_start(prediction: str, prediction_type: str):
+    """The operation that finds x_0 from a prediction, an input of this name."""
     return lambda inputs, settings: start_of(settings, inputs[prediction], inputs["x_t"], inputs["t"], prediction_type=prediction_type)
 
 
 def convert(inputs, settings):
+    """To x_0, the only kind that a step shows."""
     given, asked = settings["from_type"], settings["to_type"]
     refuse(LIBRARY, {f"conversion from {given} to {asked}": asked != "sample" or given not in PREDICTIONS})
     return start_of(settings, inputs["prediction"], inputs["x_t"], inputs["t"], prediction_type=given)
@@ -109,11 +117,13 @@ def threshold(inputs, **options):
 
 
 def dynamic_threshold(inputs, settings):
+    """The thresholding of a step; a limit that no image reaches stands for none."""
     limit = 1e30 if settings["max_value"] is None else settings["max_value"]
     return threshold(inputs, thresholding=True, dynamic_thresholding_ratio=settings["ratio"], sample_max_value=limit)
 
 
 def edm_preconditioning(inputs, settings):
+    """The coefficients of `EDMEulerScheduler`: what it makes of 1 and 0."""
     sigma, scheduler = inputs["sigma"], diffusers.EDMEulerScheduler(sigma_data=settings["sigma_data"])
     one, zero = torch.ones_like(sigma), torch.zeros_like(sigma)
     return {"c_skip": scheduler.precondition_outputs(one, zero, sigma), "c_out": scheduler.precondition_outputs(zero, one, sigma),
@@ -121,6 +131,7 @@ def edm_preconditioning(inputs, settings):
 
 
 def edm_precondition(inputs, settings):
+    """What `EDMEulerScheduler` puts in, and what it makes of the answer."""
     x, scheduler = inputs["x"], diffusers.EDMEulerScheduler(sigma_data=settings["sigma_data"])
     sigma = inputs["sigma"].reshape(-1, *[1] * (x.ndim - 1))
     return {"network_input": scheduler.precondition_inputs(x, sigma), "c_noise": scheduler.precondition_noise(inputs["sigma"]),
@@ -131,11 +142,13 @@ def edm_precondition(inputs, settings):
 
 
 def classifier_free_guidance(inputs, settings):
+    """`ClassifierFreeGuidance`, one of the guiders."""
     guider = diffusers.ClassifierFreeGuidance(settings["guidance_scale"], settings["guidance_rescale"])
     return guider.forward(inputs["conditional"], inputs["unconditional"]).pred
 
 
 def rescale_guidance(inputs, settings):
+    """`rescale_noise_cfg` of the pipelines."""
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
 
     return rescale_noise_cfg(inputs["guided"], inputs["conditional"], settings["guidance_rescale"])

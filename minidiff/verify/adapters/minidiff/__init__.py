@@ -22,14 +22,17 @@ class Minidiff(Differentiable):
         self.operations = operations_of(__name__)
 
     def array(self, values: np.ndarray, differentiate: bool) -> Tensor:
+        """A Tensor on the device, in the dtype if it holds floats."""
         values = values.astype(self.dtype) if values.dtype.kind == "f" else values
         return tensor(values, device=self.device, requires_grad=differentiate)
 
     def gradients(self, outputs: Sequence[tuple[Any, Any]], inputs: Sequence[Any]) -> Sequence[Any]:
+        """By a walk back through the graph."""
         results, cotangents = zip(*outputs)
         return gradient(results, list(inputs), cotangents)
 
     def numpy(self, array: Any) -> np.ndarray:
+        """Its values on the host."""
         return backend.to_numpy(backend.to_array(array))
 
 

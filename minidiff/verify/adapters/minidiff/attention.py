@@ -24,11 +24,13 @@ def as_mask(mask: Any) -> Any:
 
 
 def scaled_dot_product_attention(inputs, settings):
+    """`F.scaled_dot_product_attention`; a mask of integers as booleans."""
     return F.scaled_dot_product_attention(
         inputs["query"], inputs["key"], inputs["value"], as_mask(inputs.get("attn_mask")), **settings)
 
 
 def multi_head_attention(inputs, settings):
+    """`nn.MultiheadAttention`."""
     named = ("query", "key", "value", "key_padding_mask", "attn_mask")
     query, key, value, key_padding_mask, attn_mask = (inputs.get(name) for name in named)
     key, value = (query if x is None else x for x in (key, value))
@@ -42,6 +44,7 @@ def multi_head_attention(inputs, settings):
 
 
 def cross_attention(inputs, settings):
+    """What the blocks do: `F.linear` for each matrix, heads by `F.rearrange`, `F.scaled_dot_product_attention`."""
     x = inputs["hidden_states"]
     context = inputs.get("encoder_hidden_states", x)
     q, k, v = (F.rearrange(F.linear(y, inputs[f"{name}.weight"], inputs.get(f"{name}.bias")), "n l (h d) -> n h l d", h=settings["heads"])
@@ -51,6 +54,7 @@ def cross_attention(inputs, settings):
 
 
 def qkv_attention(inputs, settings):
+    """OpenAI's attention, whose channels are in one of two orders."""
     pattern = "n (three h d) l -> three n h l d" if settings["use_new_attention_order"] else "n (h three d) l -> three n h l d"
     seen = F.scaled_dot_product_attention(*F.rearrange(inputs["qkv"], pattern, three=3, h=settings["num_heads"]))
     return F.rearrange(seen, "n h l d -> n (h d) l")

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from minidiff import backend, nn, ones
 from minidiff import functional as F
-from minidiff import nn, ones
 from minidiff.diffusion.gaussians import normal_kl
-from minidiff.models import blocks
+from minidiff.models import DiagonalGaussian, blocks, clip
+from minidiff.models.clip.text import end_of_text
 from minidiff.random import Generator
 from minidiff.verify.adapters.minidiff.attention import cross_attention, with_parameters
 
@@ -91,20 +92,19 @@ def transformer_block(inputs, settings):
     return x + feed_forward({"x": norm(x, "norm3"), **part("ff")}, {"activation_fn": "geglu"})
 
 
-def mean_and_log_variance(inputs, settings):
+def gaussian_of(inputs, settings):
     """Both halves of an encoder's channels, the second within its bounds."""
     mean, log_variance = F.chunk(inputs["parameters"], 2, dim=1)
-    return mean, F.clamp(log_variance, settings["min_log_variance"], settings["max_log_variance"])
+    return DiagonalGaussian(mean, F.clamp(log_variance, settings["min_log_variance"], settings["max_log_variance"]))
 
 
 def diagonal_gaussian_sample(inputs, settings):
-    mean, log_variance = mean_and_log_variance(inputs, settings)
-    return mean + F.exp(0.5 * log_variance) * inputs["noise"]
+    return gaussian_of(inputs, settings).sample(inputs["noise"])
 
 
 def diagonal_gaussian_kl(inputs, settings):
-    kl = normal_kl(*mean_and_log_variance(inputs, settings), 0.0, 0.0)
-    return F.mean(kl) if settings["reduction"] == "mean" else F.sum(kl, dim=(1, 2, 3))
+    gaussian = gaussian_of(inputs, settings)
+    return F.mean(normal_kl(gaussian.mean, gaussian.logvar, 0.0, 0.0)) if settings["reduction"] == "mean" else gaussian.kl()
 
 
 def latent_scaling(inputs, settings):
@@ -113,9 +113,8 @@ def latent_scaling(inputs, settings):
 
 
 def clip_pooling(inputs, settings):
-    ids = inputs["input_ids"]
-    end = F.argmax(ids if settings["eos_token_id"] is None else F.eq(ids, settings["eos_token_id"]).astype(np.int64), dim=1)
-    return inputs["last_hidden_state"][np.arange(len(ids)), end]
+    ids = backend.to_numpy(inputs["input_ids"])
+    return inputs["last_hidden_state"][np.arange(len(ids)), end_of_text(ids, settings["eos_token_id"])]
 
 
 def clip_projection(inputs, settings):
@@ -123,15 +122,13 @@ def clip_projection(inputs, settings):
 
 
 def clip_logits(inputs, settings):
-    images, texts = (F.normalize(inputs[name], dim=-1) for name in ("image_embeds", "text_embeds"))
     scale = inputs["logit_scale"]
     scale = scale if settings["max_scale"] is None else F.clamp(scale, max=math.log(settings["max_scale"]))
-    return F.exp(scale) * F.matmul(images, F.transpose(texts, 0, 1))
+    return clip.clip_logits(inputs["image_embeds"], inputs["text_embeds"], scale)
 
 
 def clip_loss(inputs, settings):
-    logits, labels = clip_logits(inputs, settings), np.arange(len(inputs["image_embeds"]))
-    return (F.cross_entropy(logits, labels) + F.cross_entropy(F.transpose(logits, 0, 1), labels)) / 2
+    return clip.clip_loss(clip_logits(inputs, settings))
 
 
 OPERATIONS = {

@@ -15,11 +15,13 @@ def timestep_embedding(inputs, settings):
 
 
 def token_position_embedding(inputs, settings):
+    """`F.embedding` plus the first rows of the positions."""
     ids = inputs["input_ids"]
     return F.embedding(ids, inputs["token_embedding.weight"]) + inputs["position_embedding.weight"][:ids.shape[1]]
 
 
 def patch_position_embedding(inputs, settings):
+    """A convolution whose stride is its kernel, the class in front, plus the positions."""
     weight, first = inputs["patch_embedding.weight"], inputs["class_embedding"]
     patches = F.rearrange(F.conv2d(inputs["pixel_values"], weight, stride=weight.shape[2]), "n d h w -> n (h w) d")
     tokens = F.cat([F.expand(first, (len(patches), 1, len(first))), patches], dim=1)
@@ -27,6 +29,7 @@ def patch_position_embedding(inputs, settings):
 
 
 def class_embedding(inputs, settings):
+    """`F.embedding`, with the label after the last for what is dropped."""
     labels = F.where(inputs["drop"] == 1, settings["num_classes"], inputs["labels"])
     return inputs["emb"] + F.embedding(labels, inputs["class_embedding.weight"])
 

@@ -1,4 +1,7 @@
-"""The forward process, the posterior and the names of predictions in minidiff."""
+"""The forward process, the posterior and the names of predictions in minidiff.
+
+A function without a docstring calls the function of its name in `minidiff.diffusion` with what the case gives.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,7 @@ def p_mean_variance(schedule, inputs, settings):
 
 
 def dynamic_threshold(inputs, settings):
+    """Without a largest value there is none."""
     limit = settings["max_value"]
     return D.dynamic_threshold(inputs["x_start"], settings["ratio"], math.inf if limit is None else limit)
 

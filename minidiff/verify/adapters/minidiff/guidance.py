@@ -65,6 +65,7 @@ def _classifier_free_guidance(inputs, settings):
 
 
 def classifier_free_ddim(inputs, settings):
+    """DDIM with a model that is guided inside the interval."""
     process = process_of(settings["process"])
     unconditional, conditional = data_model(settings, "unconditional"), data_model(settings, "conditional")
     guided = guided_by(both(unconditional, conditional), len(inputs["x"]), settings)
@@ -91,6 +92,7 @@ def label_gradient(settings: Mapping[str, Any]) -> Callable[[Any, Any], Any]:
 
 
 def classifier_guided_ddim(inputs, settings):
+    """DDIM with a model that the classifier's gradient guides."""
     process = process_of(settings["process"])
     guided = classifier_guidance(data_model(settings), process, label_gradient(settings), settings["scale"], settings["prediction_type"])
     return sample(guided, process, inputs["x"], settings["times"], DDIM, prediction_type=settings["prediction_type"])

@@ -39,18 +39,22 @@ def network_of(inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> Module
 
 
 def unet(inputs, settings):
+    """`UNet`."""
     return network_of(inputs, {"kind": "unet", **settings})(inputs["x"], inputs["t"], inputs.get("labels"))
 
 
 def mlp(inputs, settings):
+    """`MLP`."""
     return network_of(inputs, {"kind": "mlp", **settings})(inputs["x"], inputs["t"])
 
 
 def classifier(inputs, settings):
+    """`Classifier`."""
     return with_parameters(Classifier(**settings, generator=Generator(0)), inputs)(inputs["x"])
 
 
 def schedule_of(settings):
+    """The schedule of the settings."""
     names = ("beta_schedule", "num_train_timesteps", "beta_start", "beta_end")
     return make_schedule(**{name: settings[name] for name in names})
 

@@ -7,6 +7,7 @@ from minidiff.verify.adapters import by_names
 
 
 def running_statistics(inputs, settings):
+    """`F.running_statistics`, which returns them."""
     return dict(zip(("running_mean", "running_var"), F.running_statistics(**inputs, **settings)))
 
 

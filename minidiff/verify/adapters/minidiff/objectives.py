@@ -1,4 +1,7 @@
-"""Losses, their weights, and the variational bound in minidiff."""
+"""Losses, their weights, and the variational bound in minidiff.
+
+A function without a docstring calls the function of its name in `minidiff.diffusion` with what the case gives.
+"""
 
 from __future__ import annotations
 
@@ -63,6 +66,7 @@ def velocity_weight(process, inputs, settings):
 
 
 def loss_history_probabilities(inputs, settings):
+    """`LossHistory.probabilities`, of a history that is full."""
     losses = host(inputs["losses"])
     return D.LossHistory(losses, np.full(len(losses), losses.shape[1])).probabilities(settings["uniform_prob"])
 

@@ -1,4 +1,4 @@
-"""The samplers of the suite in minidiff, on data whose perfect model is known, or with the model's answers given."""
+"""The samplers of the suite in minidiff: on data whose perfect model is known, with a network, or with the model's answers given."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from minidiff.diffusion import (
     SingleStep,
     StraightLine,
     UniPC,
+    edm_precondition,
     karras_sigmas,
     langevin_dynamics,
     make_schedule,
@@ -34,6 +35,7 @@ from minidiff.diffusion import (
     score_function,
     trajectory,
 )
+from minidiff.verify.adapters.minidiff.networks import network_of
 
 OPTIONS = ("prediction_type", "clip_denoised", "rederive_epsilon", "set_alpha_to_one")
 PREDICTORS = {"reverse_diffusion": REVERSE_DIFFUSION, "ddpm": DDPM, "ddim": DDIM}
@@ -52,9 +54,13 @@ def _process(told: str) -> Process:
 
 
 def model_of(inputs: Mapping[str, Any], settings: Mapping[str, Any], process: Process) -> Callable[[Any, Any], Any]:
-    """The model that a setting describes: perfect for known data, or one whose answers are an input."""
+    """The model that a setting describes: perfect for known data, a network, or one whose answers are an input."""
     options = dict(settings["model"])
     kind = options.pop("kind")
+    if kind == "unet":
+        sigma_data = options.pop("sigma_data", None)
+        network = network_of(inputs, {"kind": kind, **options})
+        return network if sigma_data is None else edm_precondition(network, sigma_data)
     if kind == "given":
         answers = iter(arrays(inputs, "model_outputs"))
         return lambda x, t: next(answers)

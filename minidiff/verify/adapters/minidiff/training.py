@@ -34,6 +34,7 @@ class _One(Module):
 
 
 def ema(inputs, settings):
+    """`EMA`, over the weights of a module as one array."""
     parameters = FlatParameters(_One(inputs["initial"].data))
     average, after = EMA(parameters, settings["decay"]), []
     for k, theta in enumerate(inputs["parameters"], settings["first_step"]):
@@ -44,6 +45,7 @@ def ema(inputs, settings):
 
 
 def clip(inputs, settings):
+    """`clip_grad_norm_` of `nn.utils`."""
     parameters = []
     for g in inputs.values():
         parameters.append(Parameter(g.data))
@@ -53,6 +55,7 @@ def clip(inputs, settings):
 
 
 def learning_rate(inputs, settings):
+    """`learning_rate_at` of the training loop."""
     return np.array([learning_rate_at(int(k), **settings) for k in backend.to_numpy(inputs["step"])])
 
 

@@ -21,14 +21,17 @@ class Torch(Differentiable):
         self.operations = operations_of(__name__)
 
     def array(self, values: np.ndarray, differentiate: bool) -> torch.Tensor:
+        """A tensor on the device, in the dtype if it holds floats."""
         dtype = self.dtype if values.dtype.kind == "f" else torch.int64
         return torch.tensor(values, dtype=dtype, device=self.device, requires_grad=differentiate)
 
     def gradients(self, outputs: Sequence[tuple[Any, Any]], inputs: Sequence[Any]) -> Sequence[Any]:
+        """By torch.autograd."""
         results, cotangents = zip(*outputs)
         return torch.autograd.grad(results, list(inputs), cotangents)
 
     def numpy(self, array: Any) -> np.ndarray:
+        """Its values on the host; floats as float64, which holds them all."""
         return array.detach().cpu().double().numpy() if array.is_floating_point() else array.cpu().numpy()
 
 

@@ -13,11 +13,13 @@ def as_mask(mask: Any) -> Any:
 
 
 def scaled_dot_product_attention(inputs, settings):
+    """`F.scaled_dot_product_attention`; a mask of integers as booleans."""
     return F.scaled_dot_product_attention(
         inputs["query"], inputs["key"], inputs["value"], as_mask(inputs.get("attn_mask")), **settings)
 
 
 def multi_head_attention(inputs, settings):
+    """`F.multi_head_attention_forward`, which wants the positions first."""
     query = inputs["query"]
     sequences = [inputs.get(name, query) for name in ("query", "key", "value")]
     if settings["batch_first"]:
@@ -32,6 +34,7 @@ def multi_head_attention(inputs, settings):
 
 
 def cross_attention(inputs, settings):
+    """`F.linear` for each matrix, heads by `unflatten`, `F.scaled_dot_product_attention`."""
     x = inputs["hidden_states"]
     context = inputs.get("encoder_hidden_states", x)
     q, k, v = (F.linear(y, inputs[f"{name}.weight"], inputs.get(f"{name}.bias")).unflatten(-1, (settings["heads"], -1)).transpose(1, 2)

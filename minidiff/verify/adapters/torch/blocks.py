@@ -24,18 +24,22 @@ def at(path: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def linear(x, inputs, name):
+    """`F.linear` with the parameters of this name."""
     return F.linear(x, **at(name, inputs))
 
 
 def time_embedding(inputs, settings):
+    """Linear, activation, linear."""
     return linear(ACTIVATIONS[settings["activation"]](linear(inputs["sinusoids"], inputs, "linear_1")), inputs, "linear_2")
 
 
 def embed_block(inputs, settings):
+    """Linear, GELU, linear, as a picture of one pixel."""
     return linear(F.gelu(linear(inputs["x"], inputs, "linear_1")), inputs, "linear_2")[..., None, None]
 
 
 def resnet_block(inputs, settings):
+    """Norm, activation, convolution, twice, the time in between, and the way past it."""
     x, act, groups, eps = inputs["x"], ACTIVATIONS[settings["activation"]], settings["groups"], settings["eps"]
     h = F.conv2d(act(F.group_norm(x, groups, **at("norm1", inputs), eps=eps)), **at("conv1", inputs), padding=1)
     e = linear(act(inputs["emb"]), inputs, "time_emb_proj")[..., None, None]
@@ -49,16 +53,19 @@ def resnet_block(inputs, settings):
 
 
 def conv_block(x, inputs, settings):
+    """Convolution, norm, activation."""
     h = F.conv2d(x, **at("conv", inputs), padding=1)
     return ACTIVATIONS[settings["activation"]](F.group_norm(h, settings["groups"], **at("norm", inputs), eps=settings["eps"]))
 
 
 def residual_conv_block(inputs, settings):
+    """A block, plus another one of it."""
     first = conv_block(inputs["x"], at("conv1", inputs), settings)
     return first + conv_block(first, at("conv2", inputs), settings)
 
 
 def attention_block(inputs, settings):
+    """Attention of the pixels to each other, and the way past it."""
     x = inputs["x"]
     tokens = F.group_norm(x, settings["groups"], **at("group_norm", inputs), eps=settings["eps"]).flatten(2).transpose(1, 2)
     seen = cross_attention({"hidden_states": tokens, **inputs}, {"heads": x.shape[1] // settings["head_dim"], "is_causal": False})
@@ -66,19 +73,23 @@ def attention_block(inputs, settings):
 
 
 def downsample(inputs, settings):
+    """A convolution of stride 2; with padding 0 the last row and column are padded."""
     x = F.pad(inputs["x"], (0, 1, 0, 1)) if settings["padding"] == 0 else inputs["x"]
     return F.conv2d(x, **at("conv", inputs), stride=2, padding=settings["padding"])
 
 
 def rearrange_pool(inputs, settings):
+    """`F.pixel_unshuffle`, then a block."""
     return conv_block(F.pixel_unshuffle(inputs["x"], 2), at("conv", inputs), settings)
 
 
 def upsample(inputs, settings):
+    """`F.interpolate`, then a convolution."""
     return F.conv2d(F.interpolate(inputs["x"], scale_factor=2), **at("conv", inputs), padding=1)
 
 
 def feed_forward(inputs, settings):
+    """Linear, activation or GEGLU, linear."""
     hidden = linear(inputs["x"], inputs, "net.0.proj")
     if settings["activation_fn"] == "geglu":
         values, gates = hidden.chunk(2, dim=-1)
@@ -87,6 +98,7 @@ def feed_forward(inputs, settings):
 
 
 def transformer_encoder_layer(inputs, settings):
+    """`nn.TransformerEncoderLayer`, whose three projections are one matrix."""
     renamed = {"self_attn.out_proj": "self_attn.out_proj", "layer_norm1": "norm1", "layer_norm2": "norm2", "mlp.fc1": "linear1",
                "mlp.fc2": "linear2"}
     parameters = {f"{new}.{x}": inputs[f"{old}.{x}"] for old, new in renamed.items() for x in ("weight", "bias")}
@@ -100,6 +112,7 @@ def transformer_encoder_layer(inputs, settings):
 
 
 def transformer_block(inputs, settings):
+    """Attention to itself, to the context, and feed-forward, each after a norm and with a way past it."""
     def norm(x: Any, name: str) -> Any:
         return F.layer_norm(x, x.shape[-1:], **at(name, inputs), eps=settings["eps"])
 
@@ -110,16 +123,19 @@ def transformer_block(inputs, settings):
 
 
 def clip_projection(inputs, settings):
+    """A linear layer, then length 1."""
     return F.normalize(linear(inputs["pooled"], inputs, "projection"), dim=-1)
 
 
 def clip_logits(inputs, settings):
+    """exp(scale) times the cosine of each picture with each text."""
     scale = inputs["logit_scale"]
     scale = scale if settings["max_scale"] is None else scale.clamp(max=math.log(settings["max_scale"]))
     return scale.exp() * F.normalize(inputs["image_embeds"], dim=-1) @ F.normalize(inputs["text_embeds"], dim=-1).T
 
 
 def clip_loss(inputs, settings):
+    """The mean of the cross-entropies of rows and columns."""
     logits = clip_logits(inputs, settings)
     labels = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2

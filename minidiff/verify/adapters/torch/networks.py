@@ -28,6 +28,7 @@ def sinusoids(t: torch.Tensor, features: int) -> torch.Tensor:
 
 
 def mlp_of(parameters: Mapping[str, torch.Tensor], settings: Mapping[str, Any], x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """The network for points, from its parameters."""
     angles = [2 * math.pi / period * x for period in settings["periods"]]
     waves = [wave(angle) for angle in angles for wave in (torch.sin, torch.cos)]
     h = torch.cat([x, *waves, sinusoids(t, settings["time_features"]).to(x.dtype)], 1)
@@ -37,6 +38,7 @@ def mlp_of(parameters: Mapping[str, torch.Tensor], settings: Mapping[str, Any], 
 
 
 def mlp(inputs, settings):
+    """The network for points."""
     return mlp_of(weights(inputs), settings, inputs["x"], inputs["t"])
 
 
@@ -52,14 +54,17 @@ class Classifier(torch.nn.Module):
         self.output = torch.nn.Linear(128, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits of images."""
         return self.output(F.relu(self.hidden(self.features(x).flatten(1))))
 
 
 def classifier(inputs, settings):
+    """The network that judges pictures."""
     return functional_call(Classifier(**settings), weights(inputs), inputs["x"])
 
 
 def training_step(inputs, settings):
+    """`F.mse_loss`, `clip_grad_norm_` and `AdamW`, with moments as they are given."""
     network = settings["network"]
     if network["kind"] != "mlp":
         raise Unsupported("PyTorch has no U-Net")

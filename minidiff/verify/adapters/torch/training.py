@@ -26,6 +26,7 @@ def stepped(kind):
 
 
 def ema(inputs, settings):
+    """`torch.optim.swa_utils`, whose decay is fixed."""
     decay, first = settings["decay"], settings["first_step"]
     if (1 + first) / (10 + first) < decay:
         raise Unsupported("PyTorch's average of weights has no warm-up")
@@ -37,6 +38,7 @@ def ema(inputs, settings):
 
 
 def clip(inputs, settings):
+    """`clip_grad_norm_`."""
     parameters = [torch.nn.Parameter(g.clone()) for g in inputs.values()]
     for p in parameters:
         p.grad = p.detach().clone()
