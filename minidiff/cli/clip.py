@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from .arguments import add_length, amount, count, seed, with_length
-from .session import session
+from .session import check_fixed, session
 
 SUMMARY = "learn which sentence belongs to which picture, and search with it"
 EXAMPLES = """\
@@ -80,7 +80,7 @@ def _prior(a: argparse.Namespace) -> int:
     from minidiff.training.run import check_new
 
     if a.resume is not None:
-        _check_fixed(a, "out", "clip", *SETTINGS)
+        check_fixed(a, "out", "clip", *SETTINGS)
         run = Run.open(a.resume, PriorTrainConfig)
         learner = PriorLearner(run.config, load(a.data or run.config.data), read_embedder(run.path, a.device), a.device)
         run.restore(learner)
@@ -102,13 +102,6 @@ def _prior(a: argparse.Namespace) -> int:
 def _falling(config):
     """A learning rate that falls to 0 at the end, if it is known when that is."""
     return config if config.total_steps is None else dataclasses.replace(config, lr_schedule="cosine")
-
-
-def _check_fixed(a: argparse.Namespace, *options: str) -> None:
-    """Refuse options that a run which is resumed has already."""
-    fixed = [option for option in options if getattr(a, option) is not None]
-    if fixed:
-        raise ValueError(f"--{fixed[0].replace('_', '-')} cannot be changed in a run that is resumed; begin another one with --out")
 
 
 def _begun(a: argparse.Namespace):
@@ -137,7 +130,7 @@ def _resumed(a: argparse.Namespace):
     from minidiff.training.contrastive import ContrastiveConfig, ContrastiveLearner
     from minidiff.training.embedder import read_tokenizer
 
-    _check_fixed(a, "out", "image", "vocabulary", *SETTINGS)
+    check_fixed(a, "out", "image", "vocabulary", *SETTINGS)
     run = Run.open(a.resume, ContrastiveConfig)
     learner = ContrastiveLearner(run.config, load(a.data or run.config.data), read_tokenizer(run.path), a.device)
     run.restore(learner)

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "\n\nA diffusion model draws; an independent classifier, trained on the real training images, says what it\n"
         "recognizes; and the drawn images are compared with the real test images, which no model has seen. A CLIP\n"
         "finds captions and pictures that it has not seen. Writes a new folder with evaluation.json and pictures.")
-    parser.add_argument("path", metavar="RUN", type=Path, help="a run of minidiff train, demo or clip train, or a pretrained model")
+    parser.add_argument("path", metavar="RUN", type=Path, help="the folder of a run of minidiff train, demo or clip train")
     parser.add_argument("--data", metavar="SRC", help="the data it was trained on, with a test split (default: as the run says)")
     parser.add_argument("--n", type=count, default=1000, metavar="N", help="images to draw (default: 1000)")
     parser.add_argument("--sampler", default="dpmpp_2m", help="as for minidiff sample (default: dpmpp_2m)")
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=count, default=8, metavar="N", help="of the classifier (default: 8)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     parser.add_argument("--out", metavar="DIR", type=Path,
-                        help="the new folder (default: RUN/evaluation, RUN/evaluation-2, ...; NAME-evaluation for a pretrained model)")
+                        help="the new folder (default: RUN/evaluation, RUN/evaluation-2, ...)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
 
 

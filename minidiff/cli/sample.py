@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `minidiff sample`."""
     parser.description += (
         "\n\nWrites a new folder with one PNG for each image, and all of them, a row for each class or prompt, in grid.png.")
-    parser.add_argument("path", metavar="RUN", type=Path, help="the folder of a run, made by minidiff train or demo, or a pretrained model")
+    parser.add_argument("path", metavar="RUN", type=Path, help="the folder of a run, made by minidiff train or demo")
     parser.add_argument("--sampler", default="ddpm",
                         help="ddpm (fresh noise at every step), ddim (fewer steps, no fresh noise), dpmpp_2m (fewer still), or another "
                              "name that minidiff compare-samplers lists (default: ddpm)")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=count, default=8, metavar="N", help="images for each class or prompt (default: 8)")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of all random numbers (default: 0)")
     parser.add_argument("--out", metavar="DIR", type=Path,
-                        help="the new folder (default: RUN/samples, RUN/samples-2, ...; NAME-samples for a pretrained model)")
+                        help="the new folder (default: RUN/samples, RUN/samples-2, ...)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
 
 

@@ -36,3 +36,10 @@ def command_to_go_on(a: argparse.Namespace, command: str, path: Path, seconds: f
     if a.device != "cpu":
         words += ["--device", a.device]
     return shlex.join(words)
+
+
+def check_fixed(a: argparse.Namespace, *options: str) -> None:
+    """Refuse options that a run which is resumed has already: ValueError for the first that was given."""
+    fixed = [option for option in options if getattr(a, option) is not None]
+    if fixed:
+        raise ValueError(f"--{fixed[0].replace('_', '-')} cannot be changed in a run that is resumed; begin another one with --out")

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from .arguments import add_length, amount, count, seed, with_length
-from .session import session
+from .session import check_fixed, session
 
 SUMMARY = "train a model on images, or go on with a run"
 EXAMPLES = """\
@@ -122,9 +122,7 @@ def resumed(a: argparse.Namespace):
     from minidiff.training import Run, Trainer, read_embedder
     from minidiff.training.condition import reads_words
 
-    fixed = [option for option in ("out", "preset", "condition", "clip", "config", *SETTINGS) if getattr(a, option) is not None]
-    if fixed:
-        raise ValueError(f"--{fixed[0].replace('_', '-')} cannot be changed in a run that is resumed; begin another one with --out")
+    check_fixed(a, "out", "preset", "condition", "clip", "config", *SETTINGS)
     training = Run.open(a.resume)
     embedder = read_embedder(training.path, a.device) if reads_words(training.config.unet) else None
     trainer = Trainer(training.config, load(a.data or training.config.data), a.device, embedder)

@@ -95,9 +95,8 @@ def imagine(
     """
     weight = prior.exit.weight
     sentences = backend.asarray(scaled(embedder.texts(prompts)), weight.device, weight.dtype)
-    model = lambda x, t, context: prior(x, t, context)
-    guided = ((lambda x, t: model(x, t, sentences)) if guidance == 1.0
-              else classifier_free_guidance(model, sentences, guidance, np.zeros(prior.config.features, np.float32)))
+    guided = ((lambda x, t: prior(x, t, sentences)) if guidance == 1.0
+              else classifier_free_guidance(prior, sentences, guidance, np.zeros(prior.config.features, np.float32)))
     noise = generator.standard_normal(sentences.shape, weight.dtype)
     with no_grad():
         z = sample(guided, schedule, noise, timesteps(schedule.num_train_timesteps, STEPS), DDIM, prediction_type=PREDICTION_TYPE)

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 from tiny_runs import stripes
 
+from minidiff import functional as F
 from minidiff.data import Dataset
+from minidiff.diffusion import make_schedule, q_sample
+from minidiff.models import Classifier
+from minidiff.random import Generator
 from minidiff.training import accuracy, accuracy_per_class, predict, train_classifier
 from minidiff.training.judge import embed
 
@@ -57,6 +61,29 @@ def test_the_same_seed_trains_the_same_judge():
     for name, array in one.state_dict().items():
         np.testing.assert_array_equal(array, same.state_dict()[name])
     assert not np.array_equal(one.hidden.weight.data, other.hidden.weight.data)
+
+
+def test_a_judge_of_noisy_images_knows_the_time():
+    """It recognizes what has little noise. In pure noise nobody can, and it says so: a cross-entropy near log 3 = 1.1, where a judge of
+    clean images is sure of itself and wrong (3.8 and more). Its answer to one image depends on the time."""
+    schedule, data = make_schedule("squaredcos_cap_v2", 100), stripes(300, 1)
+    noisy = train_classifier(stripes(320, 0), epochs=6, schedule=schedule)
+    x = data.floats(slice(None))
+    at = lambda t: q_sample(schedule, x, np.full(300, t), Generator(2).standard_normal(x.shape))
+    assert (noisy(at(3), 3).numpy().argmax(1) == data.labels).mean() >= 0.9
+    assert (noisy(at(99), 99).numpy().argmax(1) == data.labels).mean() <= 0.5  # a third is chance, half is 6 standard errors above
+    assert F.cross_entropy(noisy(at(99), 99), data.labels).item() < 2
+    assert abs(noisy(x[:5], 0).numpy() - noisy(x[:5], np.full(5, 80)).numpy()).max() > 1e-3
+    np.testing.assert_array_equal(noisy(x[:5], 80).numpy(), noisy(x[:5], np.full(5, 80)).numpy())
+
+
+def test_a_judge_is_asked_as_it_was_trained(judge):
+    """With a time for noisy images, without for clean ones."""
+    x = stripes(4, 1).floats(slice(None))
+    with pytest.raises(ValueError, match=r"of clean images \(time_features=0\) as classifier\(x\)"):
+        judge(x, 3)
+    with pytest.raises(ValueError, match=r"of noisy images is called as classifier\(x, t\)"):
+        Classifier(3, 1, 12, time_features=8)(x)
 
 
 def test_images_it_cannot_take_are_refused():
